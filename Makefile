@@ -1,0 +1,32 @@
+# The front door. `make help` lists what there is; each target installs what it needs and can be repeated.
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed-$(shell cat requirements-dev.txt pyproject.toml */pyproject.toml 2>/dev/null | sha256sum | cut -c1-12)
+
+.PHONY: help
+help: ## list the targets
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | column -t -s "$$(printf '\t')"
+
+$(STAMP): requirements-dev.txt pyproject.toml
+	@echo "==> Python environment in $(VENV) (hash-pinned)"
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements-dev.txt
+	@$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e . -e bundle -e training_image -e serving_image
+	@rm -f $(VENV)/.installed-*; touch $@
+
+.PHONY: venv
+venv: $(STAMP) ## the Python environment that everything here runs in
+
+.PHONY: lint
+lint: $(STAMP) ## ruff, mypy strict, import contracts
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+.PHONY: test-unit
+test-unit: lint ## lint, types, unit and property tests: seconds, no cluster, no root
+	$(BIN)/pytest -n 2 tests/unit tests/properties

@@ -1,0 +1,55 @@
+"""Where the parts of a bundle lie, as names only (design: "The model and its identity").
+
+Owns every file name, mount path and object key that two programs agree on. Does no I/O.
+"""
+
+from typing import Final
+
+MODEL_DIR: Final = "model"
+SIGNATURES_DIR: Final = "signatures"
+PROVENANCE_DIR: Final = "provenance"
+
+MODEL_FILE: Final = "model.onnx"
+PROFILE_FILE: Final = "profile.json"
+GOLDEN_FILE: Final = "golden.json"
+CARD_JSON_FILE: Final = "card.json"
+CARD_MD_FILE: Final = "card.md"
+BOM_FILE: Final = "bom.cdx.json"
+MODEL_FILES: Final = (MODEL_FILE, PROFILE_FILE, GOLDEN_FILE, CARD_JSON_FILE, CARD_MD_FILE, BOM_FILE)
+
+TERMINATION_MESSAGE_PATH: Final = "/dev/termination-log"
+TERMINATION_MESSAGE_LIMIT: Final = 3072
+"""Bytes. Kubernetes cuts at 4096; the rest is left for a sidecar's share."""
+
+KEY_DIR: Final = "/var/run/modelcycle/key"
+"""Mounted from the signing Secret, in `inspect` and `seal` only: `private.pem` and `public.pem`."""
+PRIVATE_KEY_FILE: Final = "private.pem"
+PUBLIC_KEY_FILE: Final = "public.pem"
+
+TRUST_DIR: Final = "/var/run/modelcycle/trust"
+"""Mounted from the deployment's trust ConfigMap, in the fetch step only."""
+TRUST_FILE: Final = "keys.pem"
+"""PEM public keys, one after another."""
+
+BUNDLE_MOUNT: Final = "/var/run/modelcycle/bundle"
+"""Where the fetch step writes a verified bundle and the server reads it."""
+PVC_MOUNT: Final = "/var/run/modelcycle/pvc"
+"""`pvc://claim/path` is read at `<PVC_MOUNT>/<claim>/path`."""
+
+TASK_ENV: Final = "MODELCYCLE_TASK"
+"""Environment variable that carries a task as JSON (modelcycle_bundle.contract)."""
+
+
+def sealed_prefix(digest: str) -> str:
+    """Folder of a sealed bundle below the output URI: `sha256-<64 hex>`."""
+    return digest.replace(":", "-", 1)
+
+
+def candidate_prefix(experiment_uid: str, index: int) -> str:
+    """Folder of a trial's unsigned candidate below the output URI; holds `model/` and `result.json`."""
+    return f"candidates/{experiment_uid}/{index}"
+
+
+def provenance_file(experiment_uid: str, index: int) -> str:
+    """Name of one run's provenance statement inside `provenance/`."""
+    return f"{experiment_uid}-{index}.intoto.json"

@@ -1,0 +1,102 @@
+"""What a decision may ask for: a Plan of ordered actions, as frozen data. Owns the vocabulary; executes nothing.
+
+Order inside a plan is the author's: status intent first, effects second, result last. The executor stops at the first failure and
+the next reconciliation observes again.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+
+from modelcycle.kube.kinds import Kind
+
+
+@dataclass(frozen=True, slots=True)
+class Key:
+    """Names one of our objects; what the work queue holds."""
+
+    kind: str
+    """`Experiment`, `ModelDeployment` or `DriftMonitor`."""
+    namespace: str
+    name: str
+
+    def __str__(self) -> str:
+        return f"{self.kind}/{self.namespace}/{self.name}"
+
+
+@dataclass(frozen=True, slots=True)
+class Create:
+    """POST a child. AlreadyExists is answered by observing again: the next decision sees whose it is."""
+
+    kind: Kind
+    body: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Apply:
+    """Server-side apply of a child that `observe` saw to be ours; `uid` is the one seen."""
+
+    kind: Kind
+    body: Mapping[str, Any]
+    uid: str
+
+
+@dataclass(frozen=True, slots=True)
+class Delete:
+    """Delete a child of ours in the background; `uid` is the one seen."""
+
+    kind: Kind
+    namespace: str
+    name: str
+    uid: str
+
+
+@dataclass(frozen=True, slots=True)
+class WriteStatus:
+    """Server-side apply of the whole status of the object itself, on the resourceVersion it was decided on.
+
+    The executor leaves it out when `status` equals `previous`, so a fixpoint writes nothing. After a status write the executor uses the new
+    resourceVersion for later WriteStatus actions of the same plan.
+    """
+
+    kind: Kind
+    namespace: str
+    name: str
+    resource_version: str
+    status: Mapping[str, Any]
+    previous: Mapping[str, Any]
+
+
+class EventType(StrEnum):
+    """The two types that Kubernetes knows."""
+
+    NORMAL = "Normal"
+    """Progress."""
+    WARNING = "Warning"
+    """Something a person should look at."""
+
+
+@dataclass(frozen=True, slots=True)
+class Emit:
+    """An Event about our object. Repeats of (object, reason, note) within the recorder's window become a series of one Event."""
+
+    kind: Kind
+    namespace: str
+    name: str
+    uid: str
+    type: EventType
+    reason: str
+    action: str
+    note: str
+
+
+Action = Create | Apply | Delete | WriteStatus | Emit
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """Ordered actions, and when to look again if no event comes first (seconds; None: events and resync only)."""
+
+    actions: tuple[Action, ...] = ()
+    requeue_after: float | None = None
