@@ -30,3 +30,19 @@ lint: $(STAMP) ## ruff, mypy strict, import contracts
 .PHONY: test-unit
 test-unit: lint ## lint, types, unit and property tests: seconds, no cluster, no root
 	$(BIN)/pytest -n 2 tests/unit tests/properties
+
+.PHONY: test-control-plane
+test-control-plane: $(STAMP) ## schemas, CEL, RBAC, conformance and the operator as a process, on a real API server
+	$(BIN)/pytest -n 2 tests/control_plane
+
+.PHONY: test-cluster
+test-cluster: cluster images store install ## the scenario and the faults on a real node with real images
+	$(BIN)/pytest -n 3 --dist loadfile tests/cluster -m "not alone"
+	$(BIN)/pytest tests/cluster -m alone
+
+.PHONY: test
+test: test-unit test-control-plane test-cluster ## everything CI runs
+
+.PHONY: demo
+demo: cluster images store install ## the whole loop on real data, told step by step
+	PYTHONPATH=hack $(BIN)/python -m demo

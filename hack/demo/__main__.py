@@ -1,0 +1,74 @@
+"""`make demo`: train, sign, serve, replace under load, count, refuse. Exit code 0 only if each stage truly happened."""
+
+import argparse
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+from demo import objects, stages
+from demo.kubectl import Kubectl, KubectlError, WaitExpired
+from demo.stages import Demo, StageFailed
+from demo.story import Story
+
+STAGES: tuple[tuple[str, Callable[[Demo], str]], ...] = (
+    ("Prepare: a namespace, a key, data", stages.prepare),
+    ("Train a first small model", lambda demo: stages.train(demo, objects.pilot())),
+    ("Serve it", stages.serve),
+    ("Search for a better one", lambda demo: stages.train(demo, objects.search())),
+    ("Replace it under load", stages.replace_under_load),
+    ("Count what it saw", stages.count),
+    ("Refuse a tampered bundle", stages.refuse),
+)
+
+
+def main() -> int:
+    """Run every stage; stop at the first that did not happen."""
+    options = _arguments()
+    story = Story()
+    demo = Demo(Kubectl(options.kubeconfig, options.namespace), story)
+    for title, stage in STAGES:
+        story.headline(title)
+        began = story.elapsed()
+        try:
+            story.close(title, began, stage(demo))
+        except (StageFailed, WaitExpired, KubectlError) as error:
+            story.console.print(f"[bold red]failed:[/] {error}")
+            story.table()
+            return 1
+    _look(demo)
+    story.table()
+    if options.summary:
+        story.write(options.summary)
+    _farewell(demo, options.kubeconfig)
+    return 0
+
+
+def _look(demo: Demo) -> None:
+    demo.story.headline("What kubectl shows")
+    demo.story.console.print(demo.kubectl.run("get", "experiments,modeldeployments,driftmonitors"), markup=False)
+
+
+def _farewell(demo: Demo, kubeconfig: Path) -> None:
+    namespace = demo.kubectl.namespace
+    demo.story.console.print("\nLook around:", style="bold")
+    for line in (
+        f"export KUBECONFIG={kubeconfig}",
+        f"kubectl -n {namespace} get experiments,modeldeployments,driftmonitors,pods",
+        f"kubectl -n {namespace} describe modeldeployment {objects.DEPLOYMENT}",
+        f"kubectl -n {namespace} get events --sort-by=.lastTimestamp",
+        "kubectl -n modelcycle-system logs deploy/modelcycle-operator",
+        "make cluster-down      # when you have seen enough",
+    ):
+        demo.story.console.print(f"  {line}", markup=False)
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="make demo", description=__doc__)
+    parser.add_argument("--kubeconfig", type=Path, default=Path(".cluster/kubeconfig"), help="default: %(default)s")
+    parser.add_argument("--namespace", default="plant-7", help="made if absent; default: %(default)s")
+    parser.add_argument("--summary", type=Path, help="also write what happened as JSON to this file")
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,126 @@
+"""kubectl as the demo's only door to the cluster. Owns subprocesses; decides nothing."""
+
+import contextlib
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+
+class KubectlError(RuntimeError):
+    """kubectl answered with an error; the text is its own."""
+
+
+class WaitExpired(RuntimeError):
+    """A condition did not come true in time; the text says what was last seen."""
+
+
+@dataclass(frozen=True)
+class Kubectl:
+    """One kubeconfig and one namespace."""
+
+    kubeconfig: Path
+    namespace: str
+
+    def run(self, *args: str, stdin: str | None = None) -> str:
+        """Run `kubectl <args>` and return its output. Raises KubectlError."""
+        done = subprocess.run(
+            [_program(), "-n", self.namespace, *args],
+            input=stdin,
+            capture_output=True,
+            text=True,
+            env=self.environment(),
+            check=False,
+        )
+        if done.returncode != 0:
+            raise KubectlError(done.stderr.strip() or done.stdout.strip())
+        return done.stdout
+
+    def environment(self) -> dict[str, str]:
+        """The process environment with our kubeconfig, and our programs first on PATH."""
+        path = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
+        return {**os.environ, "KUBECONFIG": str(self.kubeconfig), "PATH": path}
+
+    def apply(self, *objects: Mapping[str, Any]) -> None:
+        """`kubectl apply -f -` of one or more objects."""
+        self.run("apply", "-f", "-", stdin="\n---\n".join(json.dumps(o) for o in objects))
+
+    def get(self, kind: str, name: str) -> dict[str, Any] | None:
+        """One object, or None."""
+        text = self.run("get", kind, name, "-o", "json", "--ignore-not-found")
+        return json.loads(text) if text.strip() else None
+
+    def wait(
+        self,
+        kind: str,
+        name: str,
+        until: Callable[[dict[str, Any]], bool],
+        seconds: float,
+        *,
+        each: Callable[[dict[str, Any]], None] | None = None,
+    ) -> dict[str, Any]:
+        """Poll one object until `until` holds; `each` sees every state on the way. Raises WaitExpired after `seconds`."""
+        deadline = time.monotonic() + seconds
+        seen: dict[str, Any] = {}
+        while time.monotonic() < deadline:
+            # An API server that is being restarted is waited for, like anything else here.
+            with contextlib.suppress(KubectlError):
+                seen = self.get(kind, name) or {}
+                if each and seen:
+                    each(seen)
+                if seen and until(seen):
+                    return seen
+            time.sleep(0.5)
+        raise WaitExpired(f"{kind}/{name} did not get there in {seconds:.0f} s; last seen: {describe(seen)}")
+
+    @contextlib.contextmanager
+    def forward(self, target: str, port: int) -> Iterator[int]:
+        """A local port that reaches `target` (for example `svc/store`), for the length of the block."""
+        command = [_program(), "-n", self.namespace, "port-forward", target, f":{port}"]
+        process = subprocess.Popen(
+            command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=self.environment()
+        )
+        try:
+            line = process.stdout.readline() if process.stdout else ""
+            found = re.search(r"127\.0\.0\.1:(\d+)", line)
+            if not found:
+                raise KubectlError(f"port-forward {target}: {line.strip()}")
+            yield int(found.group(1))
+        finally:
+            process.terminate()
+            process.wait(timeout=10)
+
+
+def condition(obj: Mapping[str, Any], kind: str) -> Mapping[str, Any]:
+    """One condition of an object, empty when it is absent."""
+    return next((c for c in obj.get("status", {}).get("conditions", []) if c["type"] == kind), {})
+
+
+def is_current(obj: Mapping[str, Any]) -> bool:
+    """Ready for the generation that was applied last."""
+    ready = condition(obj, "Ready")
+    return ready.get("status") == "True" and ready.get("observedGeneration") == obj["metadata"]["generation"]
+
+
+def is_stalled(obj: Mapping[str, Any]) -> bool:
+    """Stalled for the generation that was applied last."""
+    stalled = condition(obj, "Stalled")
+    return stalled.get("status") == "True" and stalled.get("observedGeneration") == obj["metadata"]["generation"]
+
+
+def describe(obj: Mapping[str, Any]) -> str:
+    """`Reason: message` of an object's Ready condition."""
+    ready = condition(obj, "Ready")
+    return f"{ready.get('reason', 'no status yet')}: {ready.get('message', '')}" if obj else "not found"
+
+
+def _program() -> str:
+    beside = Path(sys.executable).parent / "kubectl"
+    return str(beside) if beside.exists() else shutil.which("kubectl") or "kubectl"

@@ -1,0 +1,133 @@
+"""What goes wrong with an Experiment on the real thing: each a documented reason within a bounded time, no crash loop, no half bundle."""
+
+from typing import Any
+
+import pytest
+
+from demo.kubectl import condition, describe, is_current, is_stalled
+from modelcycle_bundle import layout
+from plant import Plant
+
+SECONDS = 240.0
+HEADER = b"a,b,malignant\n"
+ONE_CLASS = HEADER + b"".join(b"%d,%d,0\n" % (i, i % 7) for i in range(60))
+TEXT_FEATURE = HEADER + b"".join(b"%d,red,%d\n" % (i, i % 2) for i in range(60))
+RAGGED = HEADER + b"1,2,0\n1,2\n" + b"3,4,1\n" * 40
+
+
+def ended(plant: Plant, experiment: dict[str, Any]) -> dict[str, Any]:
+    plant.kubectl.apply(experiment)
+    name = experiment["metadata"]["name"]
+    return plant.kubectl.wait("experiment", name, lambda o: is_current(o) or is_stalled(o), SECONDS)
+
+
+CASES: list[tuple[str, bytes | None, dict[str, Any], str, str]] = [
+    ("no-data", None, {"data": {"uri": "s3://plant/nowhere/none.csv"}}, "DataNotFound", "nowhere"),
+    ("ragged", RAGGED, {}, "DataUnreadable", "row"),
+    ("no-target", None, {"data": {"target": "scrap"}}, "TargetMissing", "scrap"),
+    ("text-feature", TEXT_FEATURE, {}, "FeatureNotNumeric", "b"),
+    ("one-class", ONE_CLASS, {}, "TargetUnusable", "class"),
+    (
+        "raises",
+        None,
+        {"trainer": {"estimator": "sklearn.linear_model.LogisticRegression", "fixed": {"solver": "none-such"}}},
+        "MaxFailedTrialsReached",
+        "",
+    ),
+    ("not-allowed", None, {"trainer": {"estimator": "sklearn.evil.Classifier"}}, "MaxFailedTrialsReached", ""),
+]
+
+
+@pytest.mark.parametrize(("name", "table", "spec", "reason", "word"), CASES, ids=[c[0] for c in CASES])
+def test_bad_input_is_stalled_with_its_reason(
+    shared_plant: Plant, name: str, table: bytes | None, spec: dict[str, Any], reason: str, word: str
+) -> None:
+    if table is not None:
+        spec = {**spec, "data": {"uri": shared_plant.put(f"{name}.csv", table)}}
+    seen = ended(shared_plant, shared_plant.experiment(name, **spec))
+    assert condition(seen, "Stalled").get("reason") == reason, describe(seen)
+    assert word in condition(seen, "Stalled")["message"]
+    assert "model" not in seen["status"]
+
+
+def test_missing_key_names_the_command_and_clears_engineering_56(bare_plant: Plant) -> None:
+    seen = ended(bare_plant, bare_plant.experiment("keyless"))
+    assert condition(seen, "Stalled")["reason"] == "NoSigningKey"
+    assert f"kubectl modelcycle keygen -n {bare_plant.name}" in condition(seen, "Stalled")["message"]
+    bare_plant.kubectl.run("modelcycle", "keygen", "-n", bare_plant.name)
+    done = bare_plant.kubectl.wait("experiment", "keyless", is_current, SECONDS)
+    assert done["status"]["model"]["digest"].startswith("sha256:")
+
+
+def test_spec_that_is_fixed_clears_the_stall(plant: Plant) -> None:
+    plant.kubectl.apply(
+        {
+            "apiVersion": "v1",
+            "kind": "Secret",
+            "metadata": {"name": "modelcycle-store"},
+            "stringData": {"AWS_SECRET_ACCESS_KEY": "wrong"},
+        }
+    )
+    seen = ended(plant, plant.experiment("credentials"))
+    assert condition(seen, "Stalled")["reason"] in {"StoreDenied", "StoreUnreachable"}, describe(seen)
+
+
+def test_secret_ref_to_the_key_is_forbidden(shared_plant: Plant) -> None:
+    experiment = shared_plant.experiment("greedy", data={"secretRef": {"name": "modelcycle-signing-key"}})
+    seen = ended(shared_plant, experiment)
+    assert condition(seen, "Stalled")["reason"] == "ForbiddenSecret"
+    assert "modelcycle-signing-key" in condition(seen, "Stalled")["message"]
+
+
+def test_objective_nan_is_never_best_experiment_22(shared_plant: Plant) -> None:
+    # A regression target that never varies in the hold-out has no r2.
+    constant = b"a,y\n" + b"".join(b"%d,%d\n" % (i, 1 if i < 1 else 0) for i in range(200))
+    uri = shared_plant.put("constant.csv", constant)
+    experiment = shared_plant.experiment(
+        "nan", data={"uri": uri, "target": "y"}, trainer={"estimator": "sklearn.linear_model.Ridge"}
+    )
+    seen = ended(shared_plant, experiment)
+    assert condition(seen, "Stalled")["reason"] in {"NoUsableTrial", "TargetUnusable"}, describe(seen)
+    assert "currentOptimalTrial" not in seen["status"]
+
+
+def test_existing_object_of_a_childs_name_is_left_alone(shared_plant: Plant) -> None:
+    # The name is known beforehand only for a Service; for Jobs the uid hash makes a collision a deliberate act.
+    shared_plant.kubectl.apply(
+        {
+            "apiVersion": "v1",
+            "kind": "Service",
+            "metadata": {"name": "taken", "labels": {"team": "other"}},
+            "spec": {"selector": {"app": "other"}, "ports": [{"port": 80}]},
+        },
+        shared_plant.deployment("taken", model={"experimentRef": {"name": "nowhere"}}),
+    )
+    seen = shared_plant.kubectl.wait("modeldeployment", "taken", is_stalled, SECONDS)
+    assert condition(seen, "Stalled")["reason"] == "NameTaken"
+    service = shared_plant.kubectl.get("service", "taken") or {}
+    assert service["spec"]["selector"] == {"app": "other"}
+
+
+def test_trial_pod_has_neither_key_nor_token(shared_plant: Plant) -> None:
+    experiment = shared_plant.experiment("watched")
+    shared_plant.kubectl.apply(experiment)
+    seen: dict[str, Any] = {}
+
+    def look(_: dict[str, Any]) -> None:
+        import json
+
+        pods = json.loads(
+            shared_plant.kubectl.run("get", "pods", "-l", "modelcycle.dev/experiment=watched", "-o", "json")
+        )["items"]
+        seen.update({p["metadata"]["labels"]["modelcycle.dev/task"]: p["spec"] for p in pods})
+
+    shared_plant.kubectl.wait("experiment", "watched", lambda o: is_current(o) or is_stalled(o), SECONDS, each=look)
+    assert {"trial", "inspect"} <= seen.keys()
+    trial = seen["trial"]
+    assert trial["automountServiceAccountToken"] is False
+    secrets = [v["secret"]["secretName"] for v in trial.get("volumes", []) if "secret" in v]
+    assert secrets == []
+    mounts = [m["mountPath"] for c in trial["containers"] for m in c.get("volumeMounts", [])]
+    assert layout.KEY_DIR not in mounts
+    assert not [v for v in trial.get("volumes", []) if "projected" in v]
+    assert layout.KEY_DIR in [m["mountPath"] for c in seen["inspect"]["containers"] for m in c["volumeMounts"]]

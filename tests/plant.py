@@ -1,0 +1,54 @@
+"""A team's namespace on the real cluster, as the cluster tests use it. Owns no fixture."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from modelcycle_bundle.store import Store
+
+from demo.kubectl import Kubectl
+
+ROOT = Path(__file__).parents[1]
+KUBECONFIG = ROOT / ".cluster" / "kubeconfig"
+STORE_NAMESPACE = "modelcycle-store"
+SYSTEM_NAMESPACE = "modelcycle-system"
+BUCKET = "plant"
+
+
+@dataclass(frozen=True)
+class Plant:
+    """A team's namespace."""
+
+    kubectl: Kubectl
+    store: Store
+
+    @property
+    def name(self) -> str:
+        """The namespace."""
+        return self.kubectl.namespace
+
+    def put(self, name: str, table: bytes) -> str:
+        """Upload a table of this namespace; returns its URI."""
+        self.store.put_new(f"{self.name}/{name}", table)
+        return f"s3://{BUCKET}/{self.name}/{name}"
+
+    def experiment(self, name: str, **spec: Any) -> dict[str, Any]:
+        """An Experiment on the breast cancer records that fits one shallow tree, with `spec` laid over it."""
+        base: dict[str, Any] = {
+            "data": {"uri": f"s3://{BUCKET}/{self.name}/train.csv", "target": "malignant"},
+            "trainer": {"estimator": "sklearn.tree.DecisionTreeClassifier", "fixed": {"max_depth": 2}},
+            "output": {"uri": f"s3://{BUCKET}/{self.name}/models"},
+        }
+        for field, value in spec.items():
+            merged = isinstance(base.get(field), dict) and field != "trainer"
+            base[field] = {**base[field], **value} if merged else value
+        return {"apiVersion": "modelcycle.dev/v1alpha1", "kind": "Experiment", "metadata": {"name": name}, "spec": base}
+
+    def deployment(self, name: str, **spec: Any) -> dict[str, Any]:
+        """A ModelDeployment with this spec."""
+        return {
+            "apiVersion": "modelcycle.dev/v1alpha1",
+            "kind": "ModelDeployment",
+            "metadata": {"name": name},
+            "spec": spec,
+        }
