@@ -46,3 +46,7 @@ test: test-unit test-control-plane test-cluster ## everything CI runs
 .PHONY: demo
 demo: cluster images store install ## the whole loop on real data, told step by step
 	PYTHONPATH=hack $(BIN)/python -m demo
+
+.PHONY: lock
+lock: ## compile the pyproject files to hash-pinned requirements (needs uv)
+	$(PYTHON) hack/lock.py
