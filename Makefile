@@ -50,3 +50,7 @@ demo: cluster images store install ## the whole loop on real data, told step by 
 .PHONY: lock
 lock: ## compile the pyproject files to hash-pinned requirements (needs uv)
 	$(PYTHON) hack/lock.py
+
+.PHONY: bench
+bench: cluster images store install ## what the operator costs and how fast it reacts (figures, no verdict)
+	PYTHONPATH=hack:tests $(BIN)/python tests/benchmarks/operator_latency.py
