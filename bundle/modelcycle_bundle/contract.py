@@ -198,6 +198,8 @@ class TrialTask:
     objective_metric: str | None
     """None: roc_auc (binary), log_loss (multiclass), r2 (regression)."""
     output_uri: str
+    attempt: int = 0
+    """More than 0 when an earlier attempt of this index was discarded; its candidate has a folder of its own."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -229,6 +231,8 @@ class SealTask:
     """Resolved image of the trial's pod, for the provenance."""
     external_parameters: Mapping[str, JsonValue]
     """The Experiment's spec and the assignment, for the provenance."""
+    attempt: int = 0
+    """The trial's attempt, as in its TrialTask."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -250,6 +254,8 @@ class CollectTask:
     experiment_uid: str
     index: int
     output_uri: str
+    attempt: int = 0
+    """The trial's attempt, as in its TrialTask."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -45,9 +45,12 @@ def sealed_prefix(digest: str) -> str:
     return digest.replace(":", "-", 1)
 
 
-def candidate_prefix(experiment_uid: str, index: int) -> str:
-    """Folder of a trial's unsigned candidate below the output URI; holds `model/` and `result.json`."""
-    return f"candidates/{experiment_uid}/{index}"
+def candidate_prefix(experiment_uid: str, index: int, attempt: int = 0) -> str:
+    """Folder of a trial's unsigned candidate below the output URI; holds `model/` and `result.json`.
+
+    A repeated attempt writes beside its predecessor: puts are create-only.
+    """
+    return f"candidates/{experiment_uid}/{index}" + (f"-{attempt}" if attempt else "")
 
 
 def provenance_file(experiment_uid: str, index: int) -> str:
