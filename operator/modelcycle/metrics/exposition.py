@@ -1,0 +1,60 @@
+"""Reads a model server's /metrics page (Prometheus text format) into frozen counters.
+
+Owns what is a usable page. Refuses a page as a whole rather than guessing a part: a count that is not a whole number, or a page without
+an epoch, gives no counts. Does no I/O.
+"""
+
+import math
+
+from prometheus_client.parser import text_string_to_metric_families
+
+from modelcycle.metrics.port import LABELS, PodCounters, RunId, Series
+from modelcycle_bundle import metric_names
+
+
+class UnusablePage(ValueError):
+    """The page cannot be used; the text names the metric and what is wrong with it, never a value of a label."""
+
+
+def parse(text: str) -> PodCounters:
+    """The counters of LABELS and the run they belong to. Raises UnusablePage."""
+    counts: dict[Series, int] = {}
+    runs: set[RunId] = set()
+    try:
+        for family in text_string_to_metric_families(text):
+            for sample in family.samples:
+                if sample.name == metric_names.EPOCH:
+                    runs.add(_run(sample.labels, sample.value))
+                elif sample.name in LABELS:
+                    series = Series(sample.name, _labels(sample.name, sample.labels))
+                    # Labels that are not kept (a newer server's) add up to the series we know.
+                    counts[series] = counts.get(series, 0) + _whole(sample.name, sample.value)
+    except UnusablePage:
+        raise
+    except (ValueError, KeyError, IndexError) as error:
+        raise UnusablePage("not a page in Prometheus text format") from error
+    if len(runs) != 1:
+        raise UnusablePage(f"{metric_names.EPOCH}: expected one series, found {len(runs)}")
+    if Series(metric_names.ROWS) not in counts:
+        raise UnusablePage(f"{metric_names.ROWS} is missing")
+    return PodCounters(runs.pop(), counts)
+
+
+def _run(labels: dict[str, str], value: float) -> RunId:
+    uid = labels.get("pod_uid", "")
+    if not uid or not math.isfinite(value) or value <= 0:
+        raise UnusablePage(f"{metric_names.EPOCH}: needs the label pod_uid and a time above 0")
+    return RunId(uid, value)
+
+
+def _labels(metric: str, labels: dict[str, str]) -> tuple[str, ...]:
+    missing = [name for name in LABELS[metric] if name not in labels]
+    if missing:
+        raise UnusablePage(f"{metric}: label {missing[0]} is missing")
+    return tuple(labels[name] for name in LABELS[metric])
+
+
+def _whole(metric: str, value: float) -> int:
+    if not math.isfinite(value) or value < 0 or value != int(value):
+        raise UnusablePage(f"{metric}: a count must be a whole number of at least 0")
+    return int(value)
