@@ -107,6 +107,8 @@ class FailureReason(StrEnum):
     """A file of the bundle is missing, unlisted, too large or not parseable."""
     FETCH_TIMEOUT = "FetchTimeout"
     """The bundle could not be fetched within the time limit."""
+    FETCH_NO_SPACE = "FetchNoSpace"
+    """The volume that receives the bundle is full."""
     TASK_INVALID = "TaskInvalid"
     """The task JSON does not parse: operator and image are of different versions."""
     INTERNAL = "InternalError"

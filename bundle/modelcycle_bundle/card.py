@@ -1,0 +1,104 @@
+"""The model card, as JSON for programs and as Markdown for people, from recorded facts only.
+
+Owns both renderings; the same facts give the same bytes. Invents nothing: a fact that nobody recorded has no line.
+"""
+
+import json
+from collections.abc import Iterable
+
+from modelcycle_bundle.contract import JsonValue
+from modelcycle_bundle.facts import ModelFacts
+
+SCHEMA = "modelcycle.dev/card/v1"
+
+
+def to_json(facts: ModelFacts) -> str:
+    """`card.json`: indented, sorted keys."""
+    plain: dict[str, object] = {
+        "schema": SCHEMA,
+        "model": {
+            "estimator": facts.estimator,
+            "steps": list(facts.steps),
+            "parameters": dict(facts.parameters),
+            "task": facts.task,
+            "features": list(facts.features),
+            "classes": list(facts.classes),
+        },
+        "data": {
+            "digest": facts.data_digest,
+            "target": facts.target,
+            "rows": facts.rows,
+            "holdoutRows": facts.holdout_rows,
+            "splitSeed": facts.split_seed,
+        },
+        "evaluation": {"objective": facts.objective_metric, "metrics": dict(facts.metrics)},
+        "artefact": {
+            "onnxSha256": facts.onnx_sha256,
+            "opset": facts.opset,
+            "irVersion": facts.ir_version,
+            "parityMaxDifference": facts.parity_max_difference,
+            "profile": facts.profile_hash,
+            "goldenRows": facts.golden_rows,
+        },
+        "reproduce": {"trialSeed": facts.trial_seed, "libraries": dict(facts.libraries)},
+    }
+    return json.dumps(plain, sort_keys=True, indent=2, allow_nan=False) + "\n"
+
+
+def to_markdown(facts: ModelFacts) -> str:
+    """`card.md`: the same facts as tables."""
+    sections = [
+        f"# {_text(facts.estimator.rpartition('.')[2])} for `{_code(facts.target)}`\n",
+        f"{facts.task.capitalize()} of `{_code(facts.target)}` from {len(facts.features)} features, trained on data `{facts.data_digest}`.\n",
+        _section("Metrics on held-out rows", ("metric", "value"), facts.metrics.items()),
+        _section("Data", ("fact", "value"), _data_rows(facts)),
+        _section("Model", ("fact", "value"), _model_rows(facts)),
+        _section(
+            "Parameters", ("parameter", "value"), ((name, _json(facts.parameters[name])) for name in facts.parameters)
+        ),
+        _section("Made with", ("library", "version"), facts.libraries.items()),
+        "## Features\n\n" + "\n".join(f"{at}. `{_code(name)}`" for at, name in enumerate(facts.features, 1)) + "\n",
+    ]
+    return "\n".join(section for section in sections if section)
+
+
+def _data_rows(facts: ModelFacts) -> list[tuple[str, str]]:
+    return [
+        ("rows with a label", str(facts.rows)),
+        ("held out for evaluation", str(facts.holdout_rows)),
+        ("seed of the split", str(facts.split_seed)),
+    ]
+
+
+def _model_rows(facts: ModelFacts) -> list[tuple[str, str]]:
+    rows = [
+        ("steps", " -> ".join(facts.steps)),
+        ("seed", str(facts.trial_seed)),
+        ("ONNX opset, IR version", f"{facts.opset}, {facts.ir_version}"),
+        ("largest difference scikit-learn to ONNX", facts.parity_max_difference),
+        ("sha256 of model.onnx", facts.onnx_sha256),
+        ("reference profile", facts.profile_hash),
+        ("golden answers", str(facts.golden_rows)),
+    ]
+    return rows + ([("classes", ", ".join(facts.classes))] if facts.classes else [])
+
+
+def _section(title: str, head: tuple[str, str], rows: Iterable[tuple[str, str]]) -> str:
+    body = [f"| {_text(left)} | {_text(right)} |" for left, right in sorted(rows)]
+    if not body:
+        return ""
+    return "\n".join([f"## {title}\n", f"| {head[0]} | {head[1]} |", "|---|---|", *body]) + "\n"
+
+
+def _json(value: JsonValue) -> str:
+    return json.dumps(value, sort_keys=True)
+
+
+def _text(value: str) -> str:
+    """Names come from users' tables: none may break out of its cell or become markup."""
+    flat = " ".join(value.split())
+    return "".join("\\" + char if char in "|\\`*_<>[]#" else char for char in flat)
+
+
+def _code(value: str) -> str:
+    return " ".join(value.split()).replace("`", "'")
