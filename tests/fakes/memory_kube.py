@@ -18,7 +18,7 @@ from fakes.faults import Hook, Read, Verb, Write, no_fault
 from fakes.field_ownership import JsonObject, Owners
 from modelcycle.api.conditions import timestamp
 from modelcycle.kube import kinds
-from modelcycle.kube.errors import AlreadyExists, Conflict, Invalid, NotFound
+from modelcycle.kube.errors import AlreadyExists, Conflict, NotFound, Unavailable
 from modelcycle.kube.kinds import Kind
 from modelcycle.kube.port import FIELD_MANAGER, STATUS_FIELD_MANAGER, Object
 
@@ -238,7 +238,7 @@ class MemoryKube:
 
     def _insert(self, kind: Kind, namespace: str, body: Object, manager: str) -> JsonObject:
         if body.get("metadata", {}).get("resourceVersion"):
-            raise Invalid("resourceVersion should not be set on objects to be created", status=400)
+            raise Unavailable("resourceVersion should not be set on objects to be created", status=500)
         after = field_ownership.without_nulls(body)
         if kind not in WITHOUT_STATUS:
             after.pop("status", None)

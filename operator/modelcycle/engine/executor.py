@@ -1,0 +1,119 @@
+"""Runs a Plan against the port, in order, and stops at the first failure. Owns what each error means for the key.
+
+Decides nothing about our kinds, never retries within a plan: the next reconciliation observes again.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any, Final, Protocol
+
+from modelcycle.engine.plan import Action, Apply, Create, Delete, Emit, Plan, WriteStatus
+from modelcycle.kube.errors import AlreadyExists, ApiError, Conflict, Forbidden, Invalid, NotFound, Throttled
+from modelcycle.kube.port import Kube
+
+SLOW_RETRY_SECONDS: Final = 300.0
+
+
+class Result(StrEnum):
+    """How a reconciliation ended; the `result` label of the metric."""
+
+    SUCCESS = "success"
+    """Every action landed."""
+    OBSERVE_AGAIN = "observe_again"
+    """The world had changed since it was read: conflict, name taken, object gone."""
+    BACKOFF = "backoff"
+    """The API server was slow, throttling or away; a write may have landed."""
+    REFUSED = "refused"
+    """The API server refused the write itself: RBAC, quota, policy, schema. A person has to act."""
+    ERROR = "error"
+    """A programming error."""
+    GONE = "gone"
+    """The object is gone or being deleted; nothing to do."""
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What the worker does with the key next. `retry_after`: seconds to wait at least; None leaves it to the queue's backoff."""
+
+    result: Result
+    retry_after: float | None = None
+    message: str = ""
+
+
+class Recorder(Protocol):
+    """Writes Events; never raises ApiError."""
+
+    async def emit(self, event: Emit) -> None:
+        """Record one Event."""
+
+
+def outcome_of(error: ApiError) -> Outcome:
+    """What an error of the port means, in `observe` as well as in a plan."""
+    if isinstance(error, Conflict | AlreadyExists | NotFound):
+        return Outcome(Result.OBSERVE_AGAIN, message=str(error))
+    if isinstance(error, Forbidden | Invalid):
+        return Outcome(Result.REFUSED, SLOW_RETRY_SECONDS, str(error))
+    retry_after = error.retry_after if isinstance(error, Throttled) else None
+    return Outcome(Result.BACKOFF, retry_after, str(error))
+
+
+class Executor:
+    """Runs plans. One instance serves all workers; it holds no state between plans."""
+
+    def __init__(self, kube: Kube, recorder: Recorder) -> None:
+        self._kube = kube
+        self._recorder = recorder
+
+    async def run(self, plan: Plan) -> Outcome:
+        """Run the actions in order. Raises nothing for errors of the API server."""
+        run = _Run(self._kube, self._recorder)
+        try:
+            for action in plan.actions:
+                await run.act(action)
+        except ApiError as error:
+            return outcome_of(error)
+        return Outcome(Result.SUCCESS, plan.requeue_after)
+
+
+@dataclass(frozen=True, slots=True)
+class _Written:
+    resource_version: str
+    status: Mapping[str, Any]
+
+
+class _Run:
+    """One pass over one plan: remembers the statuses it wrote, so that a later write is based on them."""
+
+    def __init__(self, kube: Kube, recorder: Recorder) -> None:
+        self._kube = kube
+        self._recorder = recorder
+        self._written: dict[tuple[str, str, str], _Written] = {}
+
+    async def act(self, action: Action) -> None:
+        match action:
+            case Create(kind, body):
+                await self._kube.create(kind, _namespace(body), body)
+            case Apply(kind, body, uid):
+                await self._kube.apply(kind, _namespace(body), {**body, "metadata": {**body["metadata"], "uid": uid}})
+            case Delete(kind, namespace, name, uid):
+                await self._kube.delete(kind, namespace, name, uid)
+            case WriteStatus():
+                await self._write_status(action)
+            case Emit():
+                await self._recorder.emit(action)
+
+    async def _write_status(self, action: WriteStatus) -> None:
+        place = (action.kind.plural, action.namespace, action.name)
+        last = self._written.get(place, _Written(action.resource_version, action.previous))
+        if action.status == last.status:
+            return
+        written = await self._kube.apply_status(
+            action.kind, action.namespace, action.name, action.status, last.resource_version
+        )
+        self._written[place] = _Written(written["metadata"]["resourceVersion"], action.status)
+
+
+def _namespace(body: Mapping[str, Any]) -> str:
+    namespace: str = body["metadata"].get("namespace", "")
+    return namespace
