@@ -1,0 +1,106 @@
+"""What the cluster should hold for a written state: ordered actions on children, none when it already does. Pure.
+
+Owns the two safety rules: the Service never moves to a revision without a Ready pod while the one it points to has some, and a revision
+that the Service was seen pointing to is neither scaled down nor deleted. Existing objects of others are never touched.
+"""
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from modelcycle.api.modeldeployment import Spec
+from modelcycle.deployment import manifests
+from modelcycle.deployment.compare import holds
+from modelcycle.deployment.revision import Target
+from modelcycle.deployment.status import RevisionRef, State
+from modelcycle.deployment.world import Child, World
+from modelcycle.engine.plan import Action, Apply, Create, Delete
+from modelcycle.kube.kinds import CONFIG_MAP, CONTROLLER_REVISION, DEPLOYMENT, SERVICE, Kind
+
+
+def effects(world: World, spec: Spec, state: State) -> list[Action]:
+    """Service first (what users feel), then what goes down, then what comes up, then history."""
+    return [
+        *_service(world, state),
+        *_scale_down(world, state),
+        *_trust(world),
+        *(action for ref in state.referenced() for action in _revision(world, spec, ref)),
+        *_prune(world, spec, state),
+    ]
+
+
+def _service(world: World, state: State) -> Iterable[Action]:
+    selected = world.selected
+    wanted = state.stable.revision if state.stable else manifests.NO_REVISION
+    # Readiness, not the record, decides when users are moved: the new pods may have died since it was written.
+    if selected is not None and world.ready.get(wanted, 0) == 0 and world.ready.get(selected, 0) > 0:
+        wanted = selected
+    return _upsert(world, SERVICE, world.service, manifests.service(world.namespace, world.name, world.uid, wanted))
+
+
+def _trust(world: World) -> Iterable[Action]:
+    if not world.trust.pem and world.trust_map is None:
+        return ()
+    body = manifests.trust_map(world.namespace, world.name, world.uid, world.trust.pem)
+    return _upsert(world, CONFIG_MAP, world.trust_map, body)
+
+
+def _revision(world: World, spec: Spec, ref: RevisionRef) -> Iterable[Action]:
+    """Template first, Deployment second: a Deployment is only ever applied from a stored template."""
+    live, stored = world.deployments.get(ref.revision), world.revisions.get(ref.revision)
+    template = stored.template if stored else live.template if live else _render(world, ref)
+    if template is None:
+        return
+    if stored is None:
+        body = manifests.controller_revision(world.namespace, world.name, world.uid, ref, template)
+        yield from _upsert(world, CONTROLLER_REVISION, None, body)
+    body = manifests.deployment(world.namespace, world.name, world.uid, ref.revision, template, spec.server.replicas)
+    yield from _upsert(world, DEPLOYMENT, live.child if live else None, body)
+
+
+def _render(world: World, ref: RevisionRef) -> Mapping[str, Any] | None:
+    target = world.target
+    if not isinstance(target, Target) or target.hash != ref.revision:
+        return None
+    image = target.image or world.default_image
+    return manifests.pod_template(world.name, world.uid, ref.revision, target, image)
+
+
+def _scale_down(world: World, state: State) -> Iterable[Action]:
+    kept = {ref.revision for ref in state.referenced()} | {world.selected}
+    for revision, live in sorted(world.deployments.items()):
+        if revision in kept or live.replicas == 0:
+            continue
+        stored = world.revisions.get(revision)
+        template = stored.template if stored else live.template
+        body = manifests.deployment(world.namespace, world.name, world.uid, revision, template, 0)
+        yield Apply(DEPLOYMENT, body, live.child.uid)
+
+
+def _prune(world: World, spec: Spec, state: State) -> Iterable[Action]:
+    """Delete the oldest idle revisions beyond the history limit, the Deployment before its template."""
+    kept = {ref.revision for ref in state.referenced()} | {world.selected}
+    if isinstance(world.target, Target):
+        kept.add(world.target.hash)
+    busy = {revision for revision, live in world.deployments.items() if live.replicas > 0}
+    idle = (set(world.deployments) | set(world.revisions)) - kept - busy
+    numbers = {revision: view.number for revision, view in world.revisions.items()}
+    newest_first = sorted(idle, key=lambda revision: (-numbers.get(revision, 0), revision))
+    for revision in newest_first[spec.history_limit :]:
+        if revision in world.deployments:
+            yield _delete(world, DEPLOYMENT, world.deployments[revision].child)
+        if revision in world.revisions:
+            yield _delete(world, CONTROLLER_REVISION, world.revisions[revision].child)
+
+
+def _delete(world: World, kind: Kind, child: Child) -> Delete:
+    return Delete(kind, world.namespace, child.name, child.uid)
+
+
+def _upsert(world: World, kind: Kind, live: Child | None, body: Mapping[str, Any]) -> Iterable[Action]:
+    name = body["metadata"]["name"]
+    if any(item.kind == kind.kind and item.name == name for item in world.foreign):
+        return
+    if live is None:
+        yield Create(kind, body)
+    elif not holds(live.body, body):
+        yield Apply(kind, body, live.uid)

@@ -1,0 +1,262 @@
+"""The children of a ModelDeployment as rendered manifests. Pure: same input, same JSON.
+
+Owns the pod template (rendered once per revision, then kept in its ControllerRevision), Deployment, Service, trust ConfigMap. Must
+never read a live object or decide whether a child is wanted.
+"""
+
+import re
+from collections.abc import Mapping
+from typing import Any, Final
+
+from modelcycle.api.modeldeployment import DEFAULT_STORE_SECRET
+from modelcycle.deployment.revision import Target
+from modelcycle.deployment.status import RevisionRef
+from modelcycle.deployment.world import FETCH_CONTAINER, SERVER_CONTAINER
+from modelcycle.kube.kinds import CONFIG_MAP, CONTROLLER_REVISION, DEPLOYMENT, MODEL_DEPLOYMENT, SERVICE, Kind
+from modelcycle.kube.names import LABEL_DEPLOYMENT, LABEL_REVISION, child_labels, child_name, owner_reference
+from modelcycle_bundle import layout
+from modelcycle_bundle.contract import FetchTask, to_json
+from modelcycle_bundle.metric_names import METRICS_PORT, SERVING_PORT
+
+Json = dict[str, Any]
+
+SERVICE_PORT: Final = 80
+GRACE_SECONDS: Final = 75
+"""The server drains for at most 60 s."""
+NO_REVISION: Final = "none"
+"""Selector value before the first revision is Ready: the Service exists and has no endpoints."""
+USER: Final = 65532
+
+_PVC: Final = re.compile(r"^pvc://([^/]+)/")
+
+
+def service_url(namespace: str, name: str) -> str:
+    """Where clients inside the cluster send requests."""
+    return f"http://{name}.{namespace}.svc:{SERVICE_PORT}"
+
+
+def deployment_name(owner: str, uid: str, revision: str) -> str:
+    """Name of a revision's Deployment."""
+    return child_name(owner, uid, revision)
+
+
+def revision_name(owner: str, uid: str, revision: str) -> str:
+    """Name of a revision's ControllerRevision."""
+    return child_name(owner, uid, f"r-{revision}")
+
+
+def trust_name(owner: str, uid: str) -> str:
+    """Name of the owned copy of the trust set."""
+    return child_name(owner, uid, "trust")
+
+
+def pod_labels(owner: str, revision: str) -> dict[str, str]:
+    """Labels of a serving pod; the last two are the selectors."""
+    return child_labels("server", LABEL_DEPLOYMENT, owner, {LABEL_REVISION: revision})
+
+
+def selector(owner: str, revision: str) -> dict[str, str]:
+    """What the Service and the Deployment select pods by."""
+    return {LABEL_DEPLOYMENT: owner, LABEL_REVISION: revision}
+
+
+def pod_template(owner: str, uid: str, revision: str, target: Target, image: str) -> Json:
+    """The pod template of a revision. `image` is `target.image` or the operator's default when the revision is made."""
+    resources = _resources(target.requests, target.limits)
+    claim = _PVC.match(target.uri)
+    volumes: list[Json] = [
+        {"name": "bundle", "emptyDir": {"sizeLimit": "3Gi"}},
+        {"name": "tmp", "emptyDir": {"sizeLimit": "256Mi"}},
+        {"name": "trust", "configMap": {"name": trust_name(owner, uid)}},
+    ]
+    if claim:
+        source = {"claimName": claim.group(1), "readOnly": True}
+        volumes.append({"name": "store", "persistentVolumeClaim": source})
+    return {
+        "metadata": {
+            "labels": pod_labels(owner, revision),
+            "annotations": {
+                "prometheus.io/scrape": "true",
+                "prometheus.io/port": str(METRICS_PORT),
+                "kubectl.kubernetes.io/default-container": SERVER_CONTAINER,
+            },
+        },
+        "spec": {
+            "automountServiceAccountToken": False,
+            "enableServiceLinks": False,
+            "terminationGracePeriodSeconds": GRACE_SECONDS,
+            "securityContext": {
+                "runAsNonRoot": True,
+                "runAsUser": USER,
+                "runAsGroup": USER,
+                "seccompProfile": {"type": "RuntimeDefault"},
+            },
+            "topologySpreadConstraints": [
+                {
+                    "maxSkew": 1,
+                    "topologyKey": "kubernetes.io/hostname",
+                    "whenUnsatisfiable": "ScheduleAnyway",
+                    "labelSelector": {"matchLabels": selector(owner, revision)},
+                }
+            ],
+            "initContainers": [_fetch_container(target, image, resources, claim.group(1) if claim else None)],
+            "containers": [_server_container(revision, image, resources)],
+            "volumes": volumes,
+        },
+    }
+
+
+def _fetch_container(target: Target, image: str, resources: Json, claim: str | None) -> Json:
+    mounts: list[Json] = [
+        {"name": "bundle", "mountPath": layout.BUNDLE_MOUNT},
+        {"name": "tmp", "mountPath": "/tmp"},
+        {"name": "trust", "mountPath": layout.TRUST_DIR, "readOnly": True},
+    ]
+    if claim:
+        mounts.append({"name": "store", "mountPath": f"{layout.PVC_MOUNT}/{claim}", "readOnly": True})
+    task = FetchTask(uri=target.uri, digest=target.digest)
+    return {
+        "name": FETCH_CONTAINER,
+        "image": image,
+        "imagePullPolicy": "IfNotPresent",
+        "args": ["fetch"],
+        "env": [{"name": layout.TASK_ENV, "value": to_json(task)}],
+        "envFrom": [{"secretRef": {"name": target.secret or DEFAULT_STORE_SECRET, "optional": True}}],
+        "resources": resources,
+        "securityContext": _confined(),
+        "terminationMessagePath": layout.TERMINATION_MESSAGE_PATH,
+        "volumeMounts": mounts,
+    }
+
+
+def _server_container(revision: str, image: str, resources: Json) -> Json:
+    return {
+        "name": SERVER_CONTAINER,
+        "image": image,
+        "imagePullPolicy": "IfNotPresent",
+        "args": [
+            *("--bundle", layout.BUNDLE_MOUNT),
+            *("--http-port", str(SERVING_PORT)),
+            *("--metrics-port", str(METRICS_PORT)),
+        ],
+        "env": [
+            {"name": "POD_UID", "valueFrom": {"fieldRef": {"fieldPath": "metadata.uid"}}},
+            {"name": "MODELCYCLE_REVISION", "value": revision},
+        ],
+        "ports": [
+            {"name": "http", "containerPort": SERVING_PORT, "protocol": "TCP"},
+            {"name": "metrics", "containerPort": METRICS_PORT, "protocol": "TCP"},
+        ],
+        # Loading a large model may take minutes; only after it does a silent server mean a dead one.
+        "startupProbe": _probe("/v2/health/live", 1, 2, 300),
+        "readinessProbe": _probe("/v2/health/ready", 2, 2, 2),
+        "livenessProbe": _probe("/v2/health/live", 10, 5, 3),
+        "resources": resources,
+        "securityContext": _confined(),
+        "terminationMessagePath": layout.TERMINATION_MESSAGE_PATH,
+        "volumeMounts": [
+            {"name": "bundle", "mountPath": layout.BUNDLE_MOUNT, "readOnly": True},
+            {"name": "tmp", "mountPath": "/tmp"},
+        ],
+    }
+
+
+def _probe(path: str, period: int, timeout: int, failures: int) -> Json:
+    return {
+        "httpGet": {"path": path, "port": SERVING_PORT},
+        "periodSeconds": period,
+        "timeoutSeconds": timeout,
+        "failureThreshold": failures,
+    }
+
+
+def _confined() -> Json:
+    return {
+        "allowPrivilegeEscalation": False,
+        "readOnlyRootFilesystem": True,
+        "capabilities": {"drop": ["ALL"]},
+    }
+
+
+def _resources(requests: Mapping[str, str] | None, limits: Mapping[str, str] | None) -> Json:
+    """The user's values; a default only for a resource that the user names in neither list, so that defaults never contradict."""
+    named = set(requests or ()) | set(limits or ())
+    wanted: Json = {"requests": dict(requests or {}), "limits": dict(limits or {})}
+    if "cpu" not in named:
+        wanted["requests"]["cpu"] = "100m"
+    if "memory" not in named:
+        wanted["requests"]["memory"] = "128Mi"
+        wanted["limits"]["memory"] = "512Mi"
+    return {name: values for name, values in wanted.items() if values}
+
+
+def _metadata(namespace: str, owner: str, uid: str, name: str, labels: Mapping[str, str]) -> Json:
+    return {
+        "namespace": namespace,
+        "name": name,
+        "labels": dict(labels),
+        "ownerReferences": [owner_reference(MODEL_DEPLOYMENT, owner, uid)],
+    }
+
+
+def _typed(kind: Kind) -> Json:
+    return {"apiVersion": kind.api_version, "kind": kind.kind}
+
+
+def controller_revision(namespace: str, owner: str, uid: str, ref: RevisionRef, template: Mapping[str, Any]) -> Json:
+    """Where the template of a revision is kept; its data is immutable for the API server."""
+    return {
+        **_typed(CONTROLLER_REVISION),
+        "metadata": _metadata(
+            namespace, owner, uid, revision_name(owner, uid, ref.revision), pod_labels(owner, ref.revision)
+        ),
+        "revision": ref.number,
+        "data": {
+            "schema": 1,
+            "hash": ref.revision,
+            "digest": ref.digest,
+            "uri": ref.uri,
+            "template": template,
+        },
+    }
+
+
+def deployment(namespace: str, owner: str, uid: str, revision: str, template: Mapping[str, Any], replicas: int) -> Json:
+    """The Deployment of a revision. The stored template is taken as it is, whatever this version of the operator would render."""
+    return {
+        **_typed(DEPLOYMENT),
+        "metadata": _metadata(
+            namespace, owner, uid, deployment_name(owner, uid, revision), pod_labels(owner, revision)
+        ),
+        "spec": {
+            "replicas": replicas,
+            "revisionHistoryLimit": 1,
+            "minReadySeconds": 0,
+            "selector": {"matchLabels": selector(owner, revision)},
+            "strategy": {"type": "RollingUpdate", "rollingUpdate": {"maxUnavailable": 0, "maxSurge": 1}},
+            "template": template,
+        },
+    }
+
+
+def service(namespace: str, owner: str, uid: str, revision: str) -> Json:
+    """The Service, named like the ModelDeployment; moving its selector is the replacement."""
+    return {
+        **_typed(SERVICE),
+        "metadata": _metadata(namespace, owner, uid, owner, child_labels("server", LABEL_DEPLOYMENT, owner)),
+        "spec": {
+            "selector": selector(owner, revision),
+            "ports": [{"name": "http", "port": SERVICE_PORT, "protocol": "TCP", "targetPort": SERVING_PORT}],
+        },
+    }
+
+
+def trust_map(namespace: str, owner: str, uid: str, pem: str) -> Json:
+    """The namespace's trusted keys, mounted by the fetch step. Outside of the revision: a rotation is no rollout."""
+    return {
+        **_typed(CONFIG_MAP),
+        "metadata": _metadata(
+            namespace, owner, uid, trust_name(owner, uid), child_labels("trust", LABEL_DEPLOYMENT, owner)
+        ),
+        "data": {layout.TRUST_FILE: pem},
+    }

@@ -1,0 +1,165 @@
+"""Every read a decision about a ModelDeployment needs, live from the API server. Owns the I/O; holds no decision.
+
+About seven requests: the object, its Deployments, ControllerRevisions and pods by label, its Service and trust copy, the trust ConfigMap,
+and the Experiment when one is named. Objects that labels no longer find are looked up by name, so that an edited label loses nothing.
+"""
+
+import asyncio
+import hashlib
+import re
+from collections.abc import Iterable, Mapping
+from datetime import datetime
+from typing import Any, Final
+
+from modelcycle.api.modeldeployment import DeploymentReason, Spec, SpecError, parse
+from modelcycle.deployment import manifests, status
+from modelcycle.deployment.resolve import resolve
+from modelcycle.deployment.revision import Target
+from modelcycle.deployment.world import (
+    Child,
+    Foreign,
+    PodView,
+    Trust,
+    Unresolved,
+    World,
+    child_view,
+    deployment_view,
+    owner_of,
+    pod_deployment,
+    pod_view,
+    revision_view,
+)
+from modelcycle.engine.plan import Key
+from modelcycle.kube.kinds import (
+    CONFIG_MAP,
+    CONTROLLER_REVISION,
+    DEPLOYMENT,
+    EXPERIMENT,
+    MODEL_DEPLOYMENT,
+    POD,
+    SERVICE,
+    Kind,
+)
+from modelcycle.kube.names import LABEL_DEPLOYMENT
+from modelcycle.kube.port import Kube, Object
+
+TRUST_CONFIG_MAP: Final = "modelcycle-trust"
+"""In the operator's namespace; data: namespace -> PEM public keys."""
+_PUBLIC_KEY: Final = re.compile(r"-----BEGIN PUBLIC KEY-----")
+
+
+async def observe(kube: Kube, operator_namespace: str, default_image: str, key: Key, now: datetime) -> World | None:
+    """The World of one ModelDeployment; None when it is gone or being deleted."""
+    body = await kube.get(MODEL_DEPLOYMENT, key.namespace, key.name)
+    if body is None or body["metadata"].get("deletionTimestamp"):
+        return None
+    metadata = body["metadata"]
+    raw_status: Mapping[str, Any] = body.get("status") or {}
+    state = status.parse(raw_status)
+    spec, target = await _wanted(kube, key, body)
+    wanted = {ref.revision for ref in state.referenced()}
+    if isinstance(target, Target):
+        wanted.add(target.hash)
+    children = await _Children.read(kube, key, metadata["uid"], wanted)
+    trust = await kube.get(CONFIG_MAP, operator_namespace, TRUST_CONFIG_MAP)
+    deployments = [deployment_view(item) for item in children.ours(DEPLOYMENT)]
+    revisions = [revision_view(item) for item in children.ours(CONTROLLER_REVISION)]
+    return World(
+        now=now,
+        namespace=key.namespace,
+        name=key.name,
+        uid=metadata["uid"],
+        generation=metadata.get("generation", 0),
+        resource_version=metadata.get("resourceVersion", ""),
+        raw_status=raw_status,
+        state=state,
+        newer_state=raw_status.get("stateVersion", 0) > status.STATE_VERSION,
+        spec=spec,
+        target=target,
+        trust=trust_of(trust, key.namespace),
+        default_image=default_image,
+        trust_source=f"{operator_namespace}/{TRUST_CONFIG_MAP}",
+        deployments={view.child.revision: view for view in deployments},
+        revisions={view.child.revision: view for view in revisions},
+        pods=_pods(children.pods, {view.child.name for view in deployments}),
+        service=children.one(SERVICE),
+        trust_map=children.one(CONFIG_MAP),
+        foreign=children.foreign(),
+    )
+
+
+def trust_of(config_map: Object | None, namespace: str) -> Trust:
+    """The trust set of a namespace; text without a PEM public key counts as none."""
+    text = str(((config_map or {}).get("data") or {}).get(namespace, ""))
+    keys = len(_PUBLIC_KEY.findall(text))
+    pem = text if keys else ""
+    return Trust(pem, hashlib.sha256(pem.encode()).hexdigest()[:12], keys)
+
+
+async def _wanted(kube: Kube, key: Key, body: Object) -> tuple[Spec | None, Target | Unresolved]:
+    try:
+        spec = parse(body.get("spec") or {})
+    except SpecError as error:
+        return None, Unresolved(DeploymentReason.INVALID_SPEC, str(error), stalled=True)
+    name = spec.model.experiment
+    experiment = await kube.get(EXPERIMENT, key.namespace, name) if name else None
+    return spec, resolve(spec, experiment)
+
+
+def _pods(bodies: Iterable[Object], deployments: set[str]) -> tuple[PodView, ...]:
+    owned = ((body, pod_deployment(body)) for body in bodies if not body["metadata"].get("deletionTimestamp"))
+    return tuple(pod_view(body, name) for body, name in owned if name is not None and name in deployments)
+
+
+class _Children:
+    """Objects of our labels and of the names we need, split by whose they are."""
+
+    def __init__(self, uid: str, found: Mapping[Kind, list[Object]], pods: list[Object]) -> None:
+        self._uid = uid
+        self._found = found
+        self.pods = pods
+
+    @classmethod
+    async def read(cls, kube: Kube, key: Key, uid: str, wanted: set[str]) -> "_Children":
+        labels = {LABEL_DEPLOYMENT: key.name}
+        listed = await asyncio.gather(
+            kube.list(DEPLOYMENT, key.namespace, labels),
+            kube.list(CONTROLLER_REVISION, key.namespace, labels),
+            kube.list(POD, key.namespace, labels),
+        )
+        found = {DEPLOYMENT: listed[0], CONTROLLER_REVISION: listed[1], SERVICE: [], CONFIG_MAP: []}
+        names = [(SERVICE, key.name), (CONFIG_MAP, manifests.trust_name(key.name, uid))]
+        names += [(DEPLOYMENT, manifests.deployment_name(key.name, uid, item)) for item in sorted(wanted)]
+        names += [(CONTROLLER_REVISION, manifests.revision_name(key.name, uid, item)) for item in sorted(wanted)]
+        missing = [(k, n) for k, n in names if not any(i["metadata"]["name"] == n for i in found[k])]
+        extra = await asyncio.gather(*(kube.get(kind, key.namespace, name) for kind, name in missing))
+        for (kind, _), body in zip(missing, extra, strict=True):
+            if body is not None:
+                found[kind] = [*found[kind], body]
+        needed = {(kind, name) for kind, name in names}
+        relevant = {
+            kind: [b for b in bodies if owner_of(b).uid == uid or (kind, b["metadata"]["name"]) in needed]
+            for kind, bodies in found.items()
+        }
+        return cls(uid, relevant, listed[2])
+
+    def ours(self, kind: Kind) -> list[Object]:
+        """Objects whose controller we are and that are not on their way out."""
+        return [body for body in self._found[kind] if self._is_ours(body)]
+
+    def one(self, kind: Kind) -> Child | None:
+        """The single object of a kind of which there is one."""
+        bodies = self.ours(kind)
+        return child_view(bodies[0]) if bodies else None
+
+    def foreign(self) -> tuple[Foreign, ...]:
+        """Objects that hold a name we need and are not ours."""
+        return tuple(
+            Foreign(kind.kind, body["metadata"]["name"], owner_of(body))
+            for kind, bodies in self._found.items()
+            for body in bodies
+            if owner_of(body).uid != self._uid
+        )
+
+    def _is_ours(self, body: Object) -> bool:
+        return owner_of(body).uid == self._uid
