@@ -352,8 +352,14 @@ def _build_dataclass(kind: Any, raw: Any, path: str) -> Any:
         raise ContractError(f"{path}: expected an object")
     hints = typing.get_type_hints(kind)
     known = {f.name for f in dataclasses.fields(kind)}
+    given = {name: _build(hints[name], raw[name], f"{path}.{name}") for name in known & raw.keys()}
+    # None is left out on the wire, so an absent field without a default may stand for it.
+    absent = {
+        f.name for f in dataclasses.fields(kind) if f.default is f.default_factory is dataclasses.MISSING
+    } - given.keys()
+    given |= {name: None for name in absent if type(None) in typing.get_args(hints[name])}
     try:
-        return kind(**{name: _build(hints[name], raw[name], f"{path}.{name}") for name in known & raw.keys()})
+        return kind(**given)
     except TypeError as error:
         raise ContractError(f"{path}: {error}") from error
 
