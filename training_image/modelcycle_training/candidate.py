@@ -1,0 +1,88 @@
+"""The unsigned candidate of one trial in the store: `model/` and `result.json` below its prefix.
+
+Owns the order of writes and what may be taken from an earlier attempt of the same trial. Never signs.
+"""
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final
+
+from modelcycle_bundle import layout, oms
+from modelcycle_bundle.contract import ContractError, FailureClass, FailureReason, TrialResult, from_json, to_json
+from modelcycle_bundle.store import AlreadyThere, Store, StoreError, open_store
+from modelcycle_training.failures import TaskFailed, failed
+
+RESULT_FILE: Final = "result.json"
+
+_SETTLED: Final = frozenset(
+    {FailureClass.PARAMETERS, FailureClass.METRICS, FailureClass.CONVERSION, FailureClass.TRAINER}
+)
+"""Failures that a repetition of the same trial would meet again."""
+
+
+@dataclass(frozen=True, slots=True)
+class CandidatePlace:
+    """Where one trial's candidate lies."""
+
+    store: Store
+    prefix: str
+    """`candidates/<uid>/<index>`, relative to the store."""
+
+    def read_result(self) -> TrialResult | None:
+        """The result an attempt has written, None when there is none. Raises TaskFailed, StoreError."""
+        try:
+            data = self.store.get(self._path(RESULT_FILE))
+        except StoreError as error:
+            if error.failure.reason is FailureReason.MODEL_NOT_FOUND:
+                return None
+            raise
+        try:
+            return from_json(TrialResult, data.decode())
+        except (ContractError, UnicodeDecodeError) as error:
+            raise failed(
+                FailureClass.POLICY,
+                FailureReason.TASK_INVALID,
+                f"{self._path(RESULT_FILE)} is not a trial's result: {error}",
+            ) from error
+
+    def write_model(self, files: Mapping[str, bytes]) -> None:
+        """Put the files of `model/`. Raises TaskFailed when another run's files lie there, StoreError."""
+        for name, data in files.items():
+            path = self._path(f"{layout.MODEL_DIR}/{name}")
+            try:
+                self.store.put_new(path, data)
+            except AlreadyThere as error:
+                raise _other_run(path) from error
+
+    def write_result(self, result: TrialResult) -> TrialResult:
+        """Put `result.json` last: a candidate with it is whole. An earlier attempt's result stands and is returned."""
+        if result.failure is not None and result.failure.failure_class not in _SETTLED:
+            return result
+        try:
+            self.store.put_new(self._path(RESULT_FILE), to_json(result).encode())
+        except AlreadyThere:
+            return self.read_result() or result
+        return result
+
+    def _path(self, name: str) -> str:
+        return f"{self.prefix}/{name}"
+
+
+def candidate_place(output_uri: str, uid: str, index: int, env: Mapping[str, str]) -> CandidatePlace:
+    """Where trial `index` of the Experiment `uid` puts its candidate. Raises StoreError."""
+    store = open_store(output_uri, env, missing=FailureReason.MODEL_NOT_FOUND)
+    return CandidatePlace(store, layout.candidate_prefix(uid, index))
+
+
+def manifest_of(files: Mapping[str, bytes]) -> oms.Manifest:
+    """The OMS manifest of files held in memory."""
+    return oms.Manifest(tuple(oms.FileDigest(name, hashlib.sha256(data).hexdigest()) for name, data in files.items()))
+
+
+def _other_run(path: str) -> TaskFailed:
+    return failed(
+        FailureClass.POLICY,
+        FailureReason.CANDIDATE_MISMATCH,
+        f"{path} holds other bytes, of a run with other data or another image: remove that candidate's folder",
+    )

@@ -1,0 +1,26 @@
+"""Answers of an ONNX model, computed with the model server's options. Never imports scikit-learn."""
+
+import numpy as np
+
+from modelcycle_bundle.outputs import Float32, Outputs, from_arrays
+
+
+class OnnxModel:
+    """One loaded model. Single-threaded, telemetry off, CPU: so that answers equal the server's bit for bit."""
+
+    def __init__(self, model: bytes) -> None:
+        import onnxruntime
+
+        onnxruntime.disable_telemetry_events()
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = 1
+        options.inter_op_num_threads = 1
+        options.log_severity_level = 3
+        self._session = onnxruntime.InferenceSession(model, sess_options=options, providers=["CPUExecutionProvider"])
+        self._input: str = self._session.get_inputs()[0].name
+        self._outputs = tuple(output.name for output in self._session.get_outputs())
+
+    def answer(self, inputs: Float32) -> Outputs:
+        """Answers for rows [N, F]. Raises OutputError, and whatever onnxruntime raises."""
+        answers = self._session.run(None, {self._input: np.ascontiguousarray(inputs, dtype=np.float32)})
+        return from_arrays(dict(zip(self._outputs, answers, strict=True)))

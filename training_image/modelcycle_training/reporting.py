@@ -1,0 +1,81 @@
+"""How a program tells what it does: JSON log lines on stdout, and the result as the container's termination message.
+
+Owns the size limit of that message. Decides nothing about tasks.
+"""
+
+import dataclasses
+import json
+import sys
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Final, Protocol, TextIO
+
+from modelcycle_bundle import layout
+from modelcycle_bundle.contract import (
+    Failure,
+    InspectResult,
+    JsonValue,
+    SealResult,
+    TrialResult,
+    to_json,
+)
+
+Result = TrialResult | InspectResult | SealResult
+
+TERMINATION_LOG_ENV: Final = "MODELCYCLE_TERMINATION_LOG"
+_MESSAGE_LENGTHS: Final = (1000, 400, 120)
+
+
+class Log(Protocol):
+    """Writes one structured line. `fields` are names, counts and digests, never cells of the data."""
+
+    def __call__(self, step: str, **fields: JsonValue) -> None: ...
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class JsonLines:
+    """The log of a program: one JSON object a line, flushed at once."""
+
+    program: str
+    stream: TextIO = dataclasses.field(default_factory=lambda: sys.stdout)
+
+    def __call__(self, step: str, **fields: JsonValue) -> None:
+        now = datetime.now(UTC).isoformat(timespec="milliseconds")
+        line = {"time": now, "program": self.program, "step": step, **fields}
+        self.stream.write(json.dumps(line, separators=(",", ":")) + "\n")
+        self.stream.flush()
+
+
+def write_termination_message(result: Result, path: Path) -> None:
+    """Raises OSError."""
+    path.write_bytes(termination_message(result))
+
+
+def termination_message(result: Result, limit: int = layout.TERMINATION_MESSAGE_LIMIT) -> bytes:
+    """The result as JSON of at most `limit` bytes: shortens the failure's message first, drops metrics but the objective last."""
+    encoded = b""
+    for smaller in _ever_smaller(result):
+        encoded = to_json(smaller).encode()
+        if len(encoded) <= limit:
+            return encoded
+    raise ValueError(f"a result of {len(encoded)} bytes cannot be told in {limit}")
+
+
+def _ever_smaller(result: Result) -> Iterator[Result]:
+    yield result
+    for length in _MESSAGE_LENGTHS:
+        if result.failure is not None:
+            result = dataclasses.replace(result, failure=_shortened(result.failure, length))
+            yield result
+    if isinstance(result, TrialResult):
+        kept = {name: value for name, value in result.metrics.items() if name == result.objective_metric}
+        yield dataclasses.replace(result, metrics=kept)
+        objective = None if result.objective_metric is None else result.objective_metric[:100]
+        yield dataclasses.replace(result, metrics={}, objective_metric=objective)
+
+
+def _shortened(failure: Failure, length: int) -> Failure:
+    if len(failure.message) <= length:
+        return failure
+    return dataclasses.replace(failure, message=failure.message[: length - 3] + "...")
