@@ -1,0 +1,136 @@
+"""Command line of the serving image: the model server, and `fetch` for its init container.
+
+Owns flags and environment; nothing here decides about models or connections.
+"""
+
+import argparse
+import os
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import uvloop
+
+from modelcycle_bundle import layout
+from modelcycle_bundle.metric_names import METRICS_PORT, SERVING_PORT
+from modelcycle_serving import logs
+from modelcycle_serving.connections import DrainPolicy, Limits
+
+EPILOG = """\
+Environment: POD_UID and MODELCYCLE_REVISION become metric labels; MODELCYCLE_MODEL_NAME, MODELCYCLE_DIGEST and
+MODELCYCLE_LOG_LEVEL are defaults of the flags; MODELCYCLE_TERMINATION_LOG is where the reason goes when a model is refused.
+
+Try it: start the server on a folder that holds model/, wait for the log line "ready", and run the command in its field "curl".
+"""
+
+
+def main(arguments: Sequence[str], environment: Mapping[str, str]) -> int:
+    """Parse and run. Returns the exit code."""
+    parsed = _parser(environment).parse_args(arguments)
+    logs.to_stdout(parsed.log_level.upper())
+    if parsed.command == "fetch":
+        from modelcycle_serving import fetching
+
+        return fetching.run(parsed.trust, parsed.destination, environment)
+    from modelcycle_serving.server import Config, serve
+
+    config = Config(
+        bundle=parsed.bundle,
+        host=parsed.host,
+        http_port=parsed.http_port,
+        metrics_port=parsed.metrics_port,
+        model_name=parsed.model_name,
+        expected_digest=parsed.expect_digest,
+        limits=Limits(
+            max_body=parsed.max_body,
+            max_connections=parsed.max_connections,
+            head_timeout=parsed.head_timeout,
+            body_timeout=parsed.body_timeout,
+            keep_alive=parsed.keep_alive,
+        ),
+        drain=DrainPolicy(idle=parsed.drain_idle, settle=parsed.drain_settle, timeout=parsed.drain_timeout),
+        environment=environment,
+    )
+    return uvloop.run(serve(config))
+
+
+def _parser(environment: Mapping[str, str]) -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m modelcycle_serving",
+        description="Serve one verified model by the Open Inference Protocol v2 (REST, JSON).",
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    _add_serving_flags(parser, environment)
+    parser.add_argument(
+        "--log-level",
+        default=environment.get("MODELCYCLE_LOG_LEVEL", "info"),
+        choices=("debug", "info", "warning", "error"),
+        help="default %(default)s",
+    )
+    commands = parser.add_subparsers(dest="command", metavar="{fetch}")
+    fetch = commands.add_parser("fetch", help=f"fetch and verify the bundle that ${layout.TASK_ENV} names, then exit")
+    fetch.add_argument(
+        "--trust",
+        type=Path,
+        default=Path(environment.get("MODELCYCLE_TRUST_FILE", f"{layout.TRUST_DIR}/{layout.TRUST_FILE}")),
+        help="PEM public keys (default %(default)s)",
+    )
+    fetch.add_argument(
+        "--destination",
+        type=Path,
+        default=Path(environment.get("MODELCYCLE_BUNDLE", layout.BUNDLE_MOUNT)),
+        help="folder that gets model/ (default %(default)s)",
+    )
+    return parser
+
+
+def _add_serving_flags(parser: argparse.ArgumentParser, environment: Mapping[str, str]) -> None:
+    defaults, drain = Limits(), DrainPolicy()
+    add = parser.add_argument
+    add("--bundle", type=Path, default=Path(layout.BUNDLE_MOUNT), help="folder that holds model/ (default %(default)s)")
+    add("--host", default="0.0.0.0", help="address to listen on (default %(default)s)")
+    add("--http-port", type=int, default=SERVING_PORT, help="inference and health; 0 picks one (default %(default)s)")
+    add("--metrics-port", type=int, default=METRICS_PORT, help="GET /metrics; 0 picks one (default %(default)s)")
+    add(
+        "--model-name",
+        default=environment.get("MODELCYCLE_MODEL_NAME", "model"),
+        help="name in /v2/models/{name}/infer (default %(default)s)",
+    )
+    add(
+        "--expect-digest",
+        default=environment.get("MODELCYCLE_DIGEST") or None,
+        help="sha256:<hex>; another digest is refused",
+    )
+    add("--max-body", type=int, default=defaults.max_body, help="bytes of a request body (default %(default)s)")
+    add("--max-connections", type=int, default=defaults.max_connections, help="default %(default)s")
+    add(
+        "--head-timeout",
+        type=float,
+        default=defaults.head_timeout,
+        help="seconds for a request's head (default %(default)s)",
+    )
+    add(
+        "--body-timeout",
+        type=float,
+        default=defaults.body_timeout,
+        help="seconds for a request's body (default %(default)s)",
+    )
+    add(
+        "--keep-alive",
+        type=float,
+        default=defaults.keep_alive,
+        help="seconds an idle connection is kept (default %(default)s)",
+    )
+    add(
+        "--drain-idle",
+        type=float,
+        default=drain.idle,
+        help="after SIGTERM, seconds of silence before a connection is closed (default %(default)s)",
+    )
+    add("--drain-settle", type=float, default=drain.settle, help="shortest drain in seconds (default %(default)s)")
+    add("--drain-timeout", type=float, default=drain.timeout, help="longest drain in seconds (default %(default)s)")
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:], os.environ))

@@ -1,0 +1,365 @@
+"""HTTP/1.1 on a bare asyncio protocol: parsing by httptools, keep-alive, pipelining, limits, orderly closing.
+
+Owns everything between the socket and a `Request`; knows neither models nor paths. Requests of one connection are answered one
+at a time in their order. Whatever bytes arrive, the peer gets an answer or a close, never an exception. Never logs what it reads.
+"""
+
+import asyncio
+import select
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from http import HTTPStatus
+from typing import Final, cast
+
+import httptools
+
+from modelcycle_serving.connections import Connections, Fate, Limits, Stage
+from modelcycle_serving.logs import log
+
+JSON: Final = b"application/json"
+MAX_PIPELINED: Final = 64
+FRAMING: Final = 8
+"""Chunked framing may cost this many bytes for one of the body."""
+RETRY_AFTER: Final = ((b"Retry-After", b"1"),)
+_CONTINUE: Final = b"HTTP/1.1 100 Continue\r\n\r\n"
+_STATUS_LINE: Final = {status: f"HTTP/1.1 {status.value} {status.phrase}\r\n".encode() for status in HTTPStatus}
+
+
+@dataclass(frozen=True, slots=True)
+class Response:
+    """One answer. `body` is already encoded; `headers` are extra ones."""
+
+    status: int
+    body: bytes
+    content_type: bytes = JSON
+    headers: tuple[tuple[bytes, bytes], ...] = ()
+
+
+@dataclass(slots=True)
+class Request:
+    """One request, complete when the handler sees it. Header names are lower case."""
+
+    method: bytes = b""
+    path: bytes = b""
+    headers: dict[bytes, bytes] = field(default_factory=dict)
+    body: bytes = b""
+    keep_alive: bool = True
+    http_1_0: bool = False
+    held: int = 0
+    """Bytes of the body as counted against the limit of all connections together."""
+    refusal: Response | None = None
+    """Set when the request may not reach the handler; the connection closes after this answer."""
+
+
+Handler = Callable[[Request], "Response | asyncio.Future[Response]"]
+Refused = Callable[[Request, Response], None]
+
+
+def problem(status: int, message: str, headers: tuple[tuple[bytes, bytes], ...] = ()) -> Response:
+    """An error of the protocol. `message` is ours and holds no character that JSON escapes."""
+    return Response(status, b'{"error":"%s"}' % message.encode(), headers=headers)
+
+
+class HttpProtocol(asyncio.Protocol):
+    """One connection."""
+
+    def __init__(
+        self, connections: Connections, handler: Handler, refused: Refused, clock: Callable[[], float]
+    ) -> None:
+        self._connections = connections
+        self._limits: Limits = connections.limits
+        self._handler = handler
+        self._refused = refused
+        self._clock = clock
+        self._parser = httptools.HttpRequestParser(self)
+        self._transport: asyncio.Transport
+        self._queue: deque[Request] = deque()
+        self._working: Request | None = None
+        self._stage = Stage.IDLE
+        self._since = clock()
+        self._stopped = False
+        self._half_closed = False
+        self._lost = False
+        self._blocked_since: float | None = None
+        self._reading_paused = False
+        self._continue_due = False
+        self._held = 0
+        self._begin()
+
+    def _begin(self) -> None:
+        self._request = Request()
+        self._target = b""
+        self._head_bytes = 0
+        self._header_count = 0
+        self._raw_bytes = 0
+        self._chunks: list[bytes] = []
+
+    # The transport's side.
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Register; over the limit of connections, answer 503 at once."""
+        self._transport = cast(asyncio.Transport, transport)
+        self._connections.add(self)
+        if len(self._connections) > self._limits.max_connections:
+            self._refuse(problem(503, "too many connections", RETRY_AFTER))
+            self._turn()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Give back what the connection held."""
+        self._lost = True
+        self._stopped = True
+        self._queue.clear()
+        self._hold(-self._held)
+        self._connections.discard(self)
+
+    def data_received(self, data: bytes) -> None:
+        """Parse, then answer what is complete."""
+        if self._stage is Stage.LINGERING or self._stopped:
+            return
+        request = self._request
+        try:
+            self._parser.feed_data(data)
+        except httptools.HttpParserUpgrade:
+            # No other protocol is spoken here: the request itself was delivered, what follows it is not HTTP/1.1.
+            self._stopped = True
+            if self._queue:
+                self._queue[-1].keep_alive = False
+        except httptools.HttpParserError:
+            if not self._stopped:
+                self._refuse(problem(400, "malformed HTTP request"))
+        if request is self._request:
+            self._bound_incomplete(len(data))
+        self._turn()
+
+    def _bound_incomplete(self, size: int) -> None:
+        """The parser keeps an unfinished header or trailer to itself: bound it by the bytes fed since the request began."""
+        self._raw_bytes += size
+        if self._stage is Stage.HEAD and self._raw_bytes > self._limits.max_head:
+            self._refuse(problem(431, "request header fields too large"))
+        elif self._stage is Stage.BODY and self._raw_bytes > self._limits.max_head + FRAMING * self._limits.max_body:
+            self._refuse(self._too_large())
+
+    def eof_received(self) -> bool:
+        """The peer sends no more; answers still due are written first."""
+        self._half_closed = True
+        self._stopped = True
+        if self._stage in (Stage.HEAD, Stage.BODY):
+            self._continue_due = False
+            self._enter(Stage.IDLE)
+        return self._stage is not Stage.LINGERING and (self._working is not None or bool(self._queue))
+
+    def pause_writing(self) -> None:
+        """The peer reads slower than we answer: take no further work from it."""
+        self._blocked_since = self._clock()
+
+    def resume_writing(self) -> None:
+        """The peer has caught up."""
+        self._blocked_since = None
+        if self._stage is Stage.LINGERING:
+            self._since = self._clock()
+        self._turn()
+
+    # The parser's side.
+
+    def on_message_begin(self) -> None:
+        """A first byte of a request."""
+        if not self._stopped:
+            self._enter(Stage.HEAD)
+
+    def on_url(self, url: bytes) -> None:
+        """The request target, possibly in pieces."""
+        if not self._stopped:
+            self._target += url
+            if len(self._target) > self._limits.max_target:
+                self._refuse(problem(414, "request target too long"))
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """One header field, whole; also called for trailers, which are ignored."""
+        if self._stopped or self._stage is not Stage.HEAD:
+            return
+        self._head_bytes += len(name) + len(value)
+        self._header_count += 1
+        if self._head_bytes > self._limits.max_head or self._header_count > self._limits.max_headers:
+            self._refuse(problem(431, "request header fields too large"))
+            return
+        self._request.headers[name.lower()] = value
+
+    def on_headers_complete(self) -> None:
+        """Decide from the headers alone whether the body is wanted."""
+        if self._stopped:
+            return
+        request = self._request
+        request.method = self._parser.get_method()
+        request.path = self._target.partition(b"?")[0]
+        request.http_1_0 = self._parser.get_http_version() == "1.0"
+        request.keep_alive = self._parser.should_keep_alive()
+        self._enter(Stage.BODY)
+        if not request.http_1_0 and b"host" not in request.headers:
+            self._refuse(problem(400, "a request needs a Host header"))
+        elif b"content-encoding" in request.headers and request.headers[b"content-encoding"] != b"identity":
+            self._refuse(problem(415, "Content-Encoding: compressed bodies are not accepted"))
+        elif int(request.headers.get(b"content-length") or 0) > self._limits.max_body:
+            self._refuse(self._too_large())
+        elif request.headers.get(b"expect", b"").lower() == b"100-continue" and not request.http_1_0:
+            self._continue_due = True
+
+    def on_body(self, body: bytes) -> None:
+        """A piece of the body."""
+        if self._stopped:
+            return
+        self._request.held += len(body)
+        self._hold(len(body))
+        if self._request.held > self._limits.max_body:
+            self._refuse(self._too_large())
+        elif self._connections.buffered > self._limits.max_buffered:
+            self._refuse(problem(503, "too many request bytes in flight", RETRY_AFTER))
+        else:
+            self._chunks.append(body)
+
+    def on_message_complete(self) -> None:
+        """The request is whole."""
+        if self._stopped:
+            return
+        self._request.body = self._chunks[0] if len(self._chunks) == 1 else b"".join(self._chunks)
+        self._continue_due = False
+        self._stopped = not self._request.keep_alive
+        self._queue.append(self._request)
+        self._begin()
+        self._enter(Stage.IDLE)
+
+    # Answering.
+
+    def _refuse(self, response: Response) -> None:
+        """Read no further; this answer comes after those already due, and is the last."""
+        self._stopped = True
+        self._continue_due = False
+        self._request.path = self._request.path or self._target.partition(b"?")[0]
+        self._request.refusal = response
+        self._request.keep_alive = False
+        self._queue.append(self._request)
+        self._begin()
+        self._enter(Stage.IDLE)
+
+    def _too_large(self) -> Response:
+        return problem(413, f"the body is larger than {self._limits.max_body} bytes")
+
+    def _turn(self) -> None:
+        while self._queue and self._working is None and self._blocked_since is None and not self._lost:
+            self._dispatch(self._queue.popleft())
+        if self._lost:
+            return
+        if self._continue_due and self._working is None and not self._queue:
+            self._continue_due = False
+            self._transport.write(_CONTINUE)
+        self._set_reading()
+
+    def _dispatch(self, request: Request) -> None:
+        if request.refusal is not None:
+            self._refused(request, request.refusal)
+            self._write(request, request.refusal)
+            return
+        try:
+            answer = self._handler(request)
+        except Exception as error:
+            # Only the type: the text of an exception may quote the payload.
+            log.error("a request handler raised", extra={"exception": type(error).__name__})
+            answer = problem(500, "internal error")
+        if isinstance(answer, Response):
+            self._write(request, answer)
+        else:
+            self._working = request
+            answer.add_done_callback(self._worked)
+
+    def _worked(self, done: "asyncio.Future[Response]") -> None:
+        request, self._working = self._working, None
+        if request is None or self._lost:
+            return
+        failed = done.cancelled() or done.exception() is not None
+        self._write(request, problem(500, "internal error") if failed else done.result())
+        self._turn()
+
+    def _write(self, request: Request, response: Response) -> None:
+        self._hold(-request.held)
+        last = not self._queue and self._stage is Stage.IDLE
+        closing = not request.keep_alive or (
+            last and (self._connections.drain_started is not None or self._half_closed)
+        )
+        body = b"" if request.method == b"HEAD" else response.body
+        self._transport.write(_head(request, response, self._connections.date, closing=closing) + body)
+        if closing:
+            self._close_orderly()
+        elif last:
+            self._since = self._clock()
+
+    def _close_orderly(self) -> None:
+        """Half-close and drop what still arrives: closing with unread bytes would reset the connection and lose the answer."""
+        self._stopped = True
+        self._queue.clear()
+        self._enter(Stage.LINGERING)
+        if self._half_closed or not self._transport.can_write_eof():
+            self._transport.close()
+        else:
+            self._transport.write_eof()
+
+    def _set_reading(self) -> None:
+        waiting = self._working is not None or self._blocked_since is not None
+        crowded = len(self._queue) >= MAX_PIPELINED or (waiting and self._held > self._limits.max_body)
+        full = crowded and self._stage is not Stage.LINGERING
+        if full != self._reading_paused and not self._transport.is_closing():
+            self._reading_paused = full
+            if full:
+                self._transport.pause_reading()
+            else:
+                self._transport.resume_reading()
+
+    def _hold(self, size: int) -> None:
+        self._held += size
+        self._connections.buffered += size
+
+    def _enter(self, stage: Stage) -> None:
+        self._stage = stage
+        self._since = self._clock()
+
+    # The sweep's side.
+
+    def stage(self) -> tuple[Stage, float]:
+        """What this connection is doing, and since when."""
+        if self._blocked_since is not None:
+            return Stage.BLOCKED, self._blocked_since
+        if self._stage is not Stage.LINGERING and (self._working is not None or self._queue):
+            return Stage.WORKING, self._since
+        return self._stage, self._since
+
+    def apply(self, fate: Fate) -> None:
+        """Carry out the sweep's decision."""
+        match fate:
+            case Fate.CLOSE:
+                if not self._unread():
+                    self._transport.close()
+            case Fate.CUT:
+                self._transport.abort()
+            case Fate.TIME_OUT:
+                self._refuse(problem(408, "the request did not arrive in time"))
+                self._turn()
+            case Fate.KEEP:
+                pass
+
+    def _unread(self) -> bool:
+        """Whether bytes wait in the kernel: a request that has arrived is answered, however late."""
+        poll = select.poll()
+        poll.register(self._transport.get_extra_info("socket").fileno(), select.POLLIN)
+        return bool(poll.poll(0))
+
+
+def _head(request: Request, response: Response, date: bytes, *, closing: bool) -> bytes:
+    connection = b"Connection: close\r\n" if closing else b"Connection: keep-alive\r\n" if request.http_1_0 else b""
+    extra = b"".join(b"%s: %s\r\n" % pair for pair in response.headers)
+    return b"%sContent-Type: %s\r\nContent-Length: %d\r\nDate: %s\r\n%s%s\r\n" % (
+        _STATUS_LINE[HTTPStatus(response.status)],
+        response.content_type,
+        len(response.body),
+        date,
+        connection,
+        extra,
+    )

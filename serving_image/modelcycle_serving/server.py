@@ -1,0 +1,154 @@
+"""The life of the serving process: bind, verify, become ready, drain, exit.
+
+Owns the order of these steps and the signals. Ports are bound first, so that probes see "not ready" instead of a refused
+connection; the listening sockets stay open until the drain is over, so that no request is refused while endpoints change.
+"""
+
+import asyncio
+import gc
+import signal
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, Final
+
+from modelcycle_bundle.contract import EXIT_FAILED, Failure, FailureClass, FailureReason, FetchResult
+from modelcycle_serving import model as models
+from modelcycle_serving import oip, termination
+from modelcycle_serving.app import App, Router
+from modelcycle_serving.connections import Connections, DrainPolicy, Limits
+from modelcycle_serving.counters import Counters
+from modelcycle_serving.http import HttpProtocol, Request, Response
+from modelcycle_serving.logs import log
+
+BACKLOG: Final = 1024
+DRAIN_LOOK_SECONDS: Final = 0.1
+
+
+@dataclass(frozen=True, slots=True)
+class Config:
+    """Everything the process was told. `environment` holds POD_UID, MODELCYCLE_REVISION, MODELCYCLE_TERMINATION_LOG."""
+
+    bundle: Path
+    host: str
+    http_port: int
+    metrics_port: int
+    model_name: str
+    expected_digest: str | None
+    limits: Limits
+    drain: DrainPolicy
+    environment: Mapping[str, str]
+
+
+async def serve(config: Config) -> int:
+    """Run until drained. Returns the exit code."""
+    started = time.time()
+    loop = asyncio.get_running_loop()
+    app = App(config.model_name, version("modelcycle-serving"), time.perf_counter)
+    serving = Connections(config.limits, config.drain, loop.time)
+    metrics = Connections(config.limits, config.drain, loop.time)
+    stop = asyncio.Event()
+    for name in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(name, stop.set)
+    try:
+        servers = [
+            await _listen(config.host, config.http_port, serving, app.serving, app.refused),
+            await _listen(config.host, config.metrics_port, metrics, app.metrics, _not_counted),
+        ]
+    except OSError as error:
+        return _fail(config, FailureReason.INTERNAL, f"cannot listen on {config.host}: {error.strerror}")
+    ports = [server.sockets[0].getsockname()[1] for server in servers]
+    log.info("listening", extra={"host": config.host, "http_port": ports[0], "metrics_port": ports[1]})
+    sweeps = [asyncio.create_task(each.keep_sweeping()) for each in (serving, metrics)]
+    try:
+        code = await _load(config, app, started, ports[0], stop)
+        if code is not None:
+            return code
+        await stop.wait()
+        await _drain(app, serving, metrics)
+        return 0
+    finally:
+        for task in sweeps:
+            task.cancel()
+        for server in servers:
+            server.close()
+        app.close()
+
+
+async def _listen(
+    host: str, port: int, connections: Connections, router: Router, refused: Callable[[Request, Response], None]
+) -> asyncio.Server:
+    loop = asyncio.get_running_loop()
+    return await loop.create_server(
+        lambda: HttpProtocol(connections, router, refused, loop.time), host, port, backlog=BACKLOG, reuse_address=True
+    )
+
+
+def _not_counted(request: Request, response: Response) -> None:
+    """Refusals on the metrics port are no inference requests."""
+
+
+async def _load(config: Config, app: App, started: float, port: int, stop: asyncio.Event) -> int | None:
+    """Load and become ready. An exit code when the process must end instead."""
+    begun = time.perf_counter()
+    loading = asyncio.get_running_loop().run_in_executor(None, models.load, config.bundle, config.expected_digest)
+    stopping = asyncio.create_task(stop.wait())
+    waited: set[asyncio.Future[Any]] = {loading, stopping}
+    await asyncio.wait(waited, return_when=asyncio.FIRST_COMPLETED)
+    stopping.cancel()
+    if stop.is_set():
+        log.info("stopped before the model was loaded")
+        return 0
+    try:
+        model = loading.result()
+    except models.BundleRefused as refused:
+        return _fail(config, refused.failure.reason, str(refused))
+    except Exception as error:
+        return _fail(config, FailureReason.INTERNAL, f"loading raised {type(error).__name__}")
+    pod_uid = config.environment.get("POD_UID") or "local"
+    revision = config.environment.get("MODELCYCLE_REVISION", "")
+    app.start_serving(model, Counters(model.profile, model.digest, revision, pod_uid, started))
+    gc.collect()
+    gc.freeze()
+    _announce(config, model, port, time.perf_counter() - begun)
+    return None
+
+
+def _announce(config: Config, model: models.Model, port: int, seconds: float) -> None:
+    host = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(config.host, config.host)
+    url = f"http://{host}:{port}/v2/models/{config.model_name}/infer"
+    example = oip.example_request(model.signature).decode()
+    log.info(
+        "ready",
+        extra={
+            "digest": model.digest,
+            "profile": model.profile.hash,
+            "features": len(model.signature.features),
+            "outputs": list(model.signature.output_names),
+            "run_microseconds": round(model.expected_seconds(1) * 1e6, 1),
+            "load_seconds": round(seconds, 3),
+            "infer_url": url,
+            "curl": f"curl -s -H 'Content-Type: application/json' -d '{example}' {url}",
+        },
+    )
+
+
+async def _drain(app: App, serving: Connections, metrics: Connections) -> None:
+    app.start_drain()
+    serving.start_drain()
+    log.info("draining", extra={"connections": len(serving)})
+    begun = time.perf_counter()
+    while not serving.drain_over():  # noqa: ASYNC110 - it ends by time as well as by connections
+        await asyncio.sleep(DRAIN_LOOK_SECONDS)
+    log.info("drained", extra={"seconds": round(time.perf_counter() - begun, 1), "connections_cut": len(serving)})
+
+
+def _fail(config: Config, reason: FailureReason, message: str) -> int:
+    failure = Failure(
+        FailureClass.POLICY if reason is not FailureReason.INTERNAL else FailureClass.INFRASTRUCTURE, reason, message
+    )
+    log.error("not serving", extra={"reason": reason.value, "detail": message})
+    termination.write(FetchResult(failure=failure), config.environment)
+    return EXIT_FAILED

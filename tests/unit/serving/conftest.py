@@ -1,0 +1,33 @@
+"""Fixtures of the serving tests: bundles made once a session, one server process shared by tests that leave it as it was."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from unit.serving import rig
+
+
+@pytest.fixture(scope="session")
+def bundles(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    folder = tmp_path_factory.mktemp("bundles")
+    graphs = {"classes": rig.classifier([0, 1]), "names": rig.classifier(["no", "yes"]), "values": rig.regressor()}
+    for name, onnx in graphs.items():
+        rig.write_bundle(folder / name, onnx)
+    return {name: folder / name for name in graphs}
+
+
+@pytest.fixture(scope="session")
+def server(bundles: dict[str, Path]) -> Iterator[rig.Server]:
+    running = rig.start(bundles["classes"], "--max-body", "65536", environment={"MODELCYCLE_REVISION": "r1"})
+    try:
+        running.wait_for("ready")
+        yield running
+    finally:
+        running.process.kill()
+        running.process.wait()
+
+
+@pytest.fixture
+def client(server: rig.Server) -> Iterator[rig.Client]:
+    with server.client() as connected:
+        yield connected
