@@ -1,0 +1,103 @@
+"""The engine for clusters whose processes are ours: glues lifecycle, images and add-ons together."""
+
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+
+from devcluster import addons, toolchain
+from devcluster.binaries import ALL, CONTROL_PLANE, VERSITYGW
+from devcluster.buildah import Buildah
+from devcluster.commands import ClusterError, wait_for, write_whole
+from devcluster.containerd_images import ContainerdImages
+from devcluster.facts import Engine
+from devcluster.image_specs import COREDNS, PAUSE, PROGRAM_IMAGES, STORE, images_env
+from devcluster.lifecycle import OwnCluster, purge
+
+
+@dataclass(frozen=True, slots=True)
+class OwnEngine:
+    """A node, or a control plane alone."""
+
+    cluster: OwnCluster
+
+    def build(self) -> None:
+        self.cluster.prepare()
+        node = self.cluster.facts.engine is Engine.NODE
+        self.cluster.binaries.ensure(ALL if node else CONTROL_PLANE)
+
+    def up(self) -> None:
+        cluster = self.cluster
+        if cluster.healthy() and self._settled():
+            cluster.write_kubeconfig()
+            cluster.progress.say(f"cluster {cluster.paths.name} is running: {cluster.paths.kubeconfig}")
+            return
+        cluster.prepare()
+        cluster.start()
+        if cluster.addresses:
+            self._furnish()
+        cluster.progress.say(f"cluster {cluster.paths.name} is up: export KUBECONFIG={cluster.paths.kubeconfig}")
+
+    def down(self) -> None:
+        cluster = self.cluster
+        if not cluster.paths.state.exists():
+            cluster.progress.say(f"cluster {cluster.paths.name} is not there")
+            return
+        with cluster.progress.step(f"stop cluster {cluster.paths.name}"):
+            cluster.stop()
+
+    def purge(self) -> None:
+        purge(self.cluster.paths)
+
+    def images(self) -> None:
+        self._require_up()
+        builder, target = self._builder(), self._target()
+        digests = {image.tag: target.ensure(builder.ensure(image)) for image in PROGRAM_IMAGES}
+        write_whole(self.cluster.paths.images_env, images_env(digests))
+        self.cluster.progress.say(f"digests in {self.cluster.paths.images_env}")
+
+    def store(self) -> None:
+        self._require_up()
+        self.cluster.binaries.ensure([VERSITYGW])
+        pinned = self._target().ensure(self._builder().ensure(STORE))
+        addons.apply_store(self._kubectl(), self.cluster.api.deployment_ready, pinned, self.cluster.progress)
+
+    def _furnish(self) -> None:
+        """Pause image, names, volumes; then wait until pods can use them."""
+        cluster = self.cluster
+        target, builder = self._target(), self._builder()
+        for image in (PAUSE, COREDNS):
+            target.ensure(builder.ensure(image))
+        with cluster.progress.step("node ready, DNS and volumes"):
+            cluster.wait_for_node()
+            kubectl = self._kubectl()
+            addons.apply_dns(kubectl, cluster.node.addresses)
+            addons.apply_volumes(kubectl, cluster.api, cluster.paths.state / "volumes", _remove_tree)
+            hint = "See `kubectl -n kube-system describe pods`."
+            wait_for("DNS ready", lambda: cluster.api.deployment_ready("kube-system", "coredns"), seconds=90, hint=hint)
+
+    def _settled(self) -> bool:
+        if self.cluster.addresses is None:
+            return True
+        return self.cluster.api.deployment_ready("kube-system", "coredns") and not self._released_volumes()
+
+    def _released_volumes(self) -> bool:
+        items = self.cluster.api.object("/api/v1/persistentvolumes").get("items", [])
+        return len(items) == 0 or any(item["status"].get("phase") == "Released" for item in items)
+
+    def _require_up(self) -> None:
+        if not self.cluster.healthy():
+            raise ClusterError(f"cluster {self.cluster.paths.name} does not run; start it with `python3 hack/cluster up`")
+
+    def _builder(self) -> Buildah:
+        return Buildah(self.cluster.paths.cache, self.cluster.binaries, self.cluster.progress)
+
+    def _target(self) -> ContainerdImages:
+        return ContainerdImages(self.cluster.node.ctr(), self.cluster.progress)
+
+    def _kubectl(self) -> addons.Kubectl:
+        program = toolchain.kubectl(self.cluster.paths.cache, self.cluster.progress)
+        return addons.Kubectl(program, self.cluster.paths.kubeconfig)
+
+
+def _remove_tree(path: Path) -> None:
+    shutil.rmtree(path, ignore_errors=True)

