@@ -95,7 +95,7 @@ def _text(ledger: Ledger) -> str:
     body = {
         "v": STATE_VERSION,
         "floor": ledger.floor,
-        "totals": layouts.pack(ledger.totals or {}),
+        "totals": layouts.pack(ledger.totals),
         "open": _pack_open(ledger.open, layouts) if ledger.open else None,
         "windows": [_pack_window(window, layouts) for window in ledger.windows],
     }

@@ -52,7 +52,7 @@ def render(monitor: Monitor, ledger: Ledger, finding: Finding, now: datetime) ->
             "window": _span(ledger.windows[-1]),
             "features": str(_feature_count(ledger.windows[-1].counts)),
         }
-        totals = ledger.totals or {}
+        totals = ledger.totals
         status["total"] = {"requests": consistency.total_requests(totals), "rows": totals.get(consistency.ROWS, 0)}
     return status
 

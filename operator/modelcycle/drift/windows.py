@@ -7,7 +7,7 @@ restart of the operator: a window ends, a run ends, a run is met late, a run is 
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 from modelcycle.drift import consistency
@@ -74,7 +74,8 @@ class Ledger:
 
     open: OpenWindow | None = None
     windows: tuple[Window, ...] = ()
-    totals: Counts | None = None
+    totals: Counts = field(default_factory=dict)
+    """Requests and rows of all closed windows."""
     floor: float = 0.0
     """End of the last closed window: nothing before it is ever counted again."""
 
@@ -235,7 +236,7 @@ def _close(ledger: Ledger, opened: OpenWindow, samples: Samples) -> Ledger:
     return Ledger(
         open=OpenWindow(opened.target, end, _next_bases(views, opened.start, end)),
         windows=(*ledger.windows, window)[-KEPT_WINDOWS:],
-        totals=add(ledger.totals or {}, _volume(counts)),
+        totals=add(ledger.totals, _volume(counts)),
         floor=end,
     )
 
