@@ -23,6 +23,7 @@ def to_json(facts: ModelFacts) -> str:
             "task": facts.task,
             "features": list(facts.features),
             "classes": list(facts.classes),
+            "acceptsMissing": facts.accepts_missing,
         },
         "data": {
             "digest": facts.data_digest,
@@ -49,7 +50,8 @@ def to_markdown(facts: ModelFacts) -> str:
     """`card.md`: the same facts as tables."""
     sections = [
         f"# {_text(facts.estimator.rpartition('.')[2])} for `{_code(facts.target)}`\n",
-        f"{facts.task.capitalize()} of `{_code(facts.target)}` from {len(facts.features)} features, trained on data `{facts.data_digest}`.\n",
+        f"{facts.task.capitalize()} of `{_code(facts.target)}` from {len(facts.features)} features.\n"
+        f"Trained on data `{facts.data_digest}`.\n",
         _section("Metrics on held-out rows", ("metric", "value"), facts.metrics.items()),
         _section("Data", ("fact", "value"), _data_rows(facts)),
         _section("Model", ("fact", "value"), _model_rows(facts)),
@@ -79,6 +81,7 @@ def _model_rows(facts: ModelFacts) -> list[tuple[str, str]]:
         ("sha256 of model.onnx", facts.onnx_sha256),
         ("reference profile", facts.profile_hash),
         ("golden answers", str(facts.golden_rows)),
+        ("missing values", "answered" if facts.accepts_missing else "not supported"),
     ]
     return rows + ([("classes", ", ".join(facts.classes))] if facts.classes else [])
 

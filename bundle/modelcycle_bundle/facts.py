@@ -45,5 +45,7 @@ class ModelFacts:
     """Largest difference between scikit-learn's and ONNX's answers."""
     profile_hash: str
     golden_rows: int
+    accepts_missing: bool = False
+    """Whether the estimator itself answers rows with missing values; if not, an ONNX answer to them means nothing."""
     classes: tuple[str, ...] = field(default=())
     """Labels of a classifier in the model's order."""
