@@ -54,3 +54,31 @@ lock: ## compile the pyproject files to hash-pinned requirements (needs uv)
 .PHONY: bench
 bench: cluster images store install ## what the operator costs and how fast it reacts (figures, no verdict)
 	PYTHONPATH=hack:tests $(BIN)/python tests/benchmarks/operator_latency.py
+
+KUBECONFIG ?= .cluster/kubeconfig
+KUBECTL = KUBECONFIG=$(KUBECONFIG) $(BIN)/kubectl
+OUR_KINDS := experiments modeldeployments driftmonitors
+
+.PHONY: install
+install: $(STAMP) ## the operator into the cluster of KUBECONFIG (default .cluster/kubeconfig), with the images of make images
+	@test -s manifests/overlays/dev/images.env || { echo "manifests/overlays/dev/images.env is missing: run 'make images' first" >&2; exit 1; }
+	@echo "==> Operator, kinds and roles into $$($(KUBECTL) config view --minify -o 'jsonpath={.clusters[0].cluster.server}')"
+	$(KUBECTL) apply --server-side --force-conflicts --field-manager=modelcycle-install -k manifests/overlays/dev
+	$(KUBECTL) wait --for=condition=Established --timeout=60s $(OUR_KINDS:%=crd/%.modelcycle.dev)
+	$(KUBECTL) -n modelcycle-system rollout status deployment/modelcycle-operator --timeout=180s
+
+.PHONY: uninstall
+uninstall: $(STAMP) ## removes operator, kinds and roles; refuses while objects of the kinds exist unless FORCE=1 (which deletes them too)
+	@for kind in $(OUR_KINDS); do \
+		$(KUBECTL) get crd $$kind.modelcycle.dev -o name --ignore-not-found | grep -q . || continue; \
+		objects=$$($(KUBECTL) get $$kind.modelcycle.dev -A --no-headers -o custom-columns=:metadata.namespace,:metadata.name) || exit 1; \
+		test -n "$$objects" || continue; \
+		if [ "$(FORCE)" != 1 ]; then \
+			echo "$$kind exist: delete them first, or 'make uninstall FORCE=1' deletes them with all they own:" >&2; echo "$$objects" >&2; exit 1; \
+		fi; \
+		echo "==> Deleting all $$kind and what they own"; \
+		$(KUBECTL) delete $$kind.modelcycle.dev --all -A --cascade=foreground --timeout=180s || exit 1; \
+	done
+	@echo "==> Removing the operator, its namespace, roles and kinds"
+	$(KUBECTL) delete -k manifests/base --ignore-not-found --timeout=180s
+	$(KUBECTL) delete -k crds --ignore-not-found --timeout=180s
