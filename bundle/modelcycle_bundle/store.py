@@ -5,6 +5,7 @@ an object, never deletes one, and never puts a credential into a message.
 """
 
 import re
+import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
@@ -34,13 +35,12 @@ _AWS_IDENTITY_NAMES: Final = (
     "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI",
     "AWS_CONTAINER_CREDENTIALS_FULL_URI",
 )
-_DENIED: Final = re.compile(
-    r"\b40[13]\b|forbidden|unauthori[sz]ed|access ?denied|permission denied|credential|InvalidAccessKeyId|SignatureDoesNotMatch"
-    r"|169\.254\.169\.254|metadata\.google",
-    re.IGNORECASE,
+_STATUS: Final = re.compile(r"status code: (\d{3})")
+_CODE: Final = re.compile(r"<Code>(\w+)</Code>")
+_NO_IDENTITY: Final = re.compile(
+    r"169\.254\.169\.254|metadata\.google|loading credential|No credentials", re.IGNORECASE
 )
-_TIMED_OUT: Final = re.compile(r"timed? ?out|deadline", re.IGNORECASE)
-_MISSING: Final = re.compile(r"NoSuchBucket|NoSuchKey|\b404\b|not found", re.IGNORECASE)
+_TIMED_OUT: Final = re.compile(r"kind: Timeout|TimedOut|operation timed out")
 _STREAM_CHUNK: Final = 64 * 1024
 
 T = TypeVar("T")
@@ -75,6 +75,10 @@ class StoreError(Exception):
         self.failure = failure
 
 
+class NotThere(StoreError):
+    """No object of that path, or no such bucket. The reason is the one that the store was opened with."""
+
+
 class StoreStalled(StoreError):
     """The store accepted the request and then sent nothing, or too slowly."""
 
@@ -89,14 +93,15 @@ class AlreadyThere(Exception):
 class Store:
     """One root (bucket and folder) of one store. Paths are relative to it, with `/`. Calls block."""
 
-    def __init__(self, uri: str, inner: Any, prefix: str, missing: FailureReason) -> None:
+    def __init__(self, uri: str, inner: Any, prefix: str, missing: FailureReason, patience: Patience) -> None:
+        self._patience: Final = patience
         self.uri: Final = uri.rstrip("/")
         self._inner: Final = inner
         self._prefix: Final = prefix
         self._missing: Final = missing
 
     def get(self, path: str) -> bytes:
-        """All bytes of an object. Raises StoreError (the `missing` reason when there is none)."""
+        """All bytes of an object. Raises StoreError, NotThere when there is none."""
         return self._call(path, lambda: bytes(obstore.get(self._inner, self._full(path)).bytes()))
 
     def size(self, path: str) -> int:
@@ -114,15 +119,10 @@ class Store:
     def list(self, prefix: str = "") -> list[Entry]:
         """Objects in the folder `prefix` and below, sorted by path.
 
-        Whole path segments: `v1` does not match `v10/x`. An absent folder is empty. Raises StoreError.
+        Whole path segments: `v1` does not match `v10/x`. An absent folder is empty, an absent bucket is a StoreError.
         """
         full = self._full(prefix)
-        try:
-            found = self._call(prefix, lambda: list(obstore.list(self._inner, full or None).collect()))
-        except StoreError as error:
-            if error.failure.reason is self._missing:
-                return []
-            raise
+        found = self._call(prefix, lambda: list(obstore.list(self._inner, full or None).collect()))
         skip = len(self._prefix) + 1 if self._prefix else 0
         return sorted(
             (Entry(str(meta["path"])[skip:], int(meta["size"])) for meta in found), key=lambda entry: entry.path
@@ -133,15 +133,34 @@ class Store:
 
         Raises AlreadyThere for other bytes, StoreError.
         """
+        give_up = time.monotonic() + self._patience.retry_seconds
+        pause = 0.2
+        while not self._holds(path, data):
+            try:
+                # Multipart uploads cannot be conditional.
+                self._call(
+                    path, lambda: obstore.put(self._inner, self._full(path), data, mode="create", use_multipart=False)
+                )
+            except refused.AlreadyExistsError:
+                continue
+            except StoreError as error:
+                # The client never repeats a conditional put by itself, because it cannot know whether the first one
+                # arrived. Looking before each attempt makes the repetition safe.
+                if error.failure.reason is not FailureReason.STORE_UNREACHABLE or time.monotonic() + pause > give_up:
+                    raise
+                time.sleep(pause)
+                pause = min(2 * pause, 5.0)
+            else:
+                return
+
+    def _holds(self, path: str, data: bytes) -> bool:
         try:
-            # Multipart uploads cannot be conditional.
-            self._call(
-                path,
-                lambda: obstore.put(self._inner, self._full(path), data, mode="create", use_multipart=False),
-            )
-        except refused.AlreadyExistsError:
-            if self.get(path) != data:
-                raise AlreadyThere(self._where(path)) from None
+            same = self.size(path) == len(data) and self.get(path) == data
+        except NotThere:
+            return False
+        if not same:
+            raise AlreadyThere(self._where(path))
+        return True
 
     def _full(self, path: str) -> str:
         if path and any(part in ("", ".", "..") for part in path.split("/")):
@@ -171,7 +190,10 @@ def open_store(
     Credentials come from `env` under their usual names (AWS_ACCESS_KEY_ID, GOOGLE_..., AZURE_...). `missing` is the reason
     reported for an absent object. Makes no request yet. Raises StoreError for a URI that is not one of these.
     """
-    parts = urlsplit(uri)
+    try:
+        parts = urlsplit(uri)
+    except ValueError as error:
+        raise StoreError(_unusable("the URI", "not a URI", missing)) from error
     if "@" in parts.netloc:
         raise StoreError(_unusable(f"{parts.scheme}://{parts.hostname}", "a URI must not hold credentials", missing))
     if parts.query or parts.fragment:
@@ -179,16 +201,17 @@ def open_store(
     prefix = parts.path.strip("/")
     if prefix and any(part in ("", ".", "..") for part in prefix.split("/")):
         raise StoreError(_unusable(uri, "the path has an empty, '.' or '..' part", missing))
+    patience = patience or Patience()
     try:
-        inner = _connect(parts.scheme, parts.netloc, env, patience or Patience())
+        inner = _connect(parts.scheme, parts.netloc, env, patience)
     except (refused.BaseError, OSError, ValueError) as error:
-        raise _translate(error, uri, missing) from error
+        raise StoreError(_denied(uri, type(error).__name__)) from error
     if inner is None:
         schemes = "s3, gs, az, https and pvc"
         raise StoreError(_unusable(uri, f"not a URI of a store; the schemes are {schemes}", missing))
     if parts.scheme == "pvc":
         prefix = "/".join(part for part in (layout.PVC_MOUNT.strip("/"), parts.netloc, prefix) if part)
-    return Store(uri, inner, prefix, missing)
+    return Store(uri, inner, prefix, missing, patience)
 
 
 def open_object(
@@ -221,6 +244,7 @@ def _connect(scheme: str, host: str, env: Mapping[str, str], patience: Patience)
         return None
     match scheme:
         case "s3":
+            _check_endpoint(env.get("AWS_ENDPOINT_URL", ""))
             return _s3(host, env, options, retry)
         case "gs":
             config = {name.lower(): value for name, value in env.items() if name.startswith("GOOGLE_")}
@@ -251,6 +275,14 @@ def _s3(bucket: str, env: Mapping[str, str], options: Any, retry: Any) -> S3Stor
     return S3Store(bucket, config=config, client_options=options, retry_config=retry)
 
 
+def _check_endpoint(endpoint: str) -> None:
+    # The client library panics over an endpoint that is not a URL.
+    parts = urlsplit(endpoint)
+    if endpoint and (parts.scheme not in ("http", "https") or not parts.hostname or parts.query or parts.fragment):
+        message = "AWS_ENDPOINT_URL in the store Secret is not an http:// or https:// URL"
+        raise StoreError(Failure(FailureClass.INFRASTRUCTURE, FailureReason.STORE_UNREACHABLE, message))
+
+
 def _allows_http(env: Mapping[str, str]) -> bool:
     return env.get("AWS_ALLOW_HTTP", "").lower() == "true"
 
@@ -260,29 +292,37 @@ def _unusable(where: str, why: str, missing: FailureReason) -> Failure:
 
 
 def _translate(error: Exception, where: str, missing: FailureReason) -> StoreError:
-    detail = " ".join(str(error).split())
-    if isinstance(error, FileNotFoundError):
-        return StoreError(_unusable(where, "no object there", missing))
-    if isinstance(error, (refused.PermissionDeniedError, refused.UnauthenticatedError, PermissionError)):
-        return StoreError(_denied(where, error))
-    if isinstance(error, (refused.InvalidPathError, refused.NotSupportedError)):
-        return StoreError(_unusable(where, f"the store cannot do this ({type(error).__name__})", missing))
-    if _MISSING.search(detail):
-        return StoreError(_unusable(where, "no such bucket or object", missing))
-    if _DENIED.search(detail):
-        return StoreError(_denied(where, error))
-    message = f"{where}: the store did not answer ({type(error).__name__}: {_first_words(detail)}); is the endpoint right and up?"
-    kind = StoreStalled if _TIMED_OUT.search(detail) else StoreError
-    return kind(Failure(FailureClass.INFRASTRUCTURE, FailureReason.STORE_UNREACHABLE, message))
-
-
-def _denied(where: str, error: Exception) -> Failure:
+    told, _, source = str(error).partition("Debug source:")
+    status, code = _first(_STATUS, told), _first(_CODE, told)
+    short = " ".join(part for part in (type(error).__name__, status, code) if part)
+    if isinstance(error, FileNotFoundError) or status == "404":
+        return NotThere(_unusable(where, f"no such object{f' ({code})' if code else ''}", missing))
+    if isinstance(error, (refused.PermissionDeniedError, refused.UnauthenticatedError, PermissionError)) or status in (
+        "401",
+        "403",
+    ):
+        return StoreError(_denied(where, short))
+    if _NO_IDENTITY.search(told):
+        return StoreError(_denied(where, short))
+    if isinstance(error, (refused.InvalidPathError, refused.NotSupportedError)) or (status or "").startswith("4"):
+        return StoreError(_unusable(where, f"the store refused the request ({short})", missing))
+    if _TIMED_OUT.search(source):
+        message = f"{where}: the store sent nothing for too long ({short})"
+        return StoreStalled(Failure(FailureClass.INFRASTRUCTURE, FailureReason.STORE_UNREACHABLE, message))
     message = (
-        f"{where}: the store refused the credentials or none were given ({type(error).__name__}); "
-        "check the store Secret's AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY and their rights on this bucket"
+        f"{where}: the store could not be reached or failed ({short}); is AWS_ENDPOINT_URL right and the store up?"
+    )
+    return StoreError(Failure(FailureClass.INFRASTRUCTURE, FailureReason.STORE_UNREACHABLE, message))
+
+
+def _first(pattern: re.Pattern[str], text: str) -> str | None:
+    found = pattern.search(text)
+    return found.group(1) if found else None
+
+
+def _denied(where: str, short: str) -> Failure:
+    message = (
+        f"{where}: the store refused the credentials or none were given ({short}); "
+        "check the store Secret's keys (AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, ...) and their rights here"
     )
     return Failure(FailureClass.INFRASTRUCTURE, FailureReason.STORE_DENIED, message)
-
-
-def _first_words(detail: str) -> str:
-    return detail.partition(" Debug source:")[0][:160]
