@@ -137,7 +137,7 @@ class Buildah:
         return stage
 
     def _volumes(self) -> list[str]:
-        """What pip needs to reach the machine's package index: its settings, certificates and download cache."""
+        """What pip needs to reach the machine's package index: its settings and certificates."""
         settings = {"cert": _CERTIFICATES}
         for line in run([sys.executable, "-m", "pip", "config", "list"]).splitlines():
             key, _, value = line.partition("=")
@@ -146,8 +146,6 @@ class Buildah:
                 settings[name] = value.strip("'\"")
         file = self._home / "pip.conf"
         write_whole(file, "[global]\n" + "".join(f"{k} = {v}\n" for k, v in settings.items()), mode=0o600)
-        downloads = self._home / "pip-cache"
-        downloads.mkdir(exist_ok=True)
         if not Path(_CERTIFICATES).exists():
             raise ClusterError(prerequisites.message(prerequisites.IMAGES[-1:]))
-        return [f"{file}:/etc/pip.conf:ro", f"{_CERTIFICATES}:{_CERTIFICATES}:ro", f"{downloads}:/root/.cache/pip"]
+        return [f"{file}:/etc/pip.conf:ro", f"{_CERTIFICATES}:{_CERTIFICATES}:ro"]
