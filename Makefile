@@ -55,7 +55,8 @@ lock: ## compile the pyproject files to hash-pinned requirements (needs uv)
 bench: cluster images store install ## what the operator costs and how fast it reacts (figures, no verdict)
 	PYTHONPATH=hack:tests $(BIN)/python tests/benchmarks/operator_latency.py
 
-KUBECONFIG ?= .cluster/kubeconfig
+# Not taken from the environment, so that nothing lands in a cluster by accident; `make install KUBECONFIG=...` names another.
+KUBECONFIG := .cluster/kubeconfig
 KUBECTL = KUBECONFIG=$(KUBECONFIG) $(BIN)/kubectl
 OUR_KINDS := experiments modeldeployments driftmonitors
 
