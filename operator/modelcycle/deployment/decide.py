@@ -4,8 +4,9 @@ Owns the order: status (the intent) first, then the children that follow from it
 written, by the next look. Holds when the status was written by a newer operator.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from datetime import timedelta
+from operator import itemgetter
 from typing import Any, Final
 
 from modelcycle.api import conditions
@@ -54,7 +55,7 @@ def decide(world: World) -> Plan:
 
 def _write(world: World, state: State, answer: Verdict) -> Iterable[WriteStatus]:
     wanted = _render(world, state, answer)
-    if wanted == world.raw_status:
+    if _in_order(wanted) == _in_order(world.raw_status):
         return
     yield WriteStatus(
         kind=MODEL_DEPLOYMENT,
@@ -64,6 +65,13 @@ def _write(world: World, state: State, answer: Verdict) -> Iterable[WriteStatus]
         status=wanted,
         previous=world.raw_status,
     )
+
+
+def _in_order(found: Mapping[str, Any]) -> dict[str, Any]:
+    """Server-side apply keeps the live order of list maps: order must not look like a change."""
+    keys = {"conditions": "type", "rejected": "revision"}
+    lists = {name: sorted(found[name], key=itemgetter(key)) for name, key in keys.items() if name in found}
+    return {**found, **lists}
 
 
 def _render(world: World, state: State, answer: Verdict) -> dict[str, Any]:

@@ -95,7 +95,7 @@ def parse(status: Mapping[str, Any]) -> State:
         stable=_ref(status["stable"]) if status.get("stable") else None,
         canary=_canary(canary) if canary else None,
         retiring=Retiring(_ref(retiring), _time(retiring.get("movedAt"))) if retiring else None,
-        rejected=tuple(_rejection(item) for item in status.get("rejected", ())),
+        rejected=tuple(sorted(map(_rejection, status.get("rejected", ())), key=lambda item: item.at)),
         history=tuple(_promotion(item) for item in status.get("history", ())),
     )
 
