@@ -270,7 +270,10 @@ def _verified_locally(job: _Job, destination: Path) -> str | None:
         _provenance(job, _local_sidecars(destination / layout.PROVENANCE_DIR))
     except (OSError, ManifestError, _Refused):
         return None
-    return signed.verified.key_hint if isinstance(signed, _Signed) else None
+    if not isinstance(signed, _Signed):
+        return None
+    _remove(destination / _STAGING)  # left behind by a run that was killed after its last rename
+    return signed.verified.key_hint
 
 
 def _local_sidecars(folder: Path) -> list[_Sidecar]:
