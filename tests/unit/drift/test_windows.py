@@ -3,12 +3,12 @@
 from dataclasses import dataclass, field
 
 import pytest
+
+from fakes.counting_pods import BASE, OK, ROWS, CountingPod, bin_of, take
 from modelcycle.drift import ledger as ledgers
 from modelcycle.drift.windows import Ledger, Wish, advance, due
 from modelcycle.metrics.port import Samples
 from modelcycle.metrics.runs import fold
-
-from fakes.counting_pods import BASE, OK, ROWS, CountingPod, bin_of, take
 
 LENGTH = 60.0
 

@@ -1,0 +1,72 @@
+"""The kubectl plugin `kubectl modelcycle`: what people type. Uses the user's own kubectl, with the user's own rights.
+
+Owns the words and exit codes. Never imports a Kubernetes client, and never puts key material into an argument, an error or a log.
+"""
+
+from importlib.metadata import version as package_version
+from typing import Annotated
+
+import typer
+
+from modelcycle.cli import keygen as keygen_verb
+from modelcycle.cli.kubectl import Kubectl, KubectlError
+
+app = typer.Typer(
+    name="kubectl-modelcycle",
+    help="Work with modelcycle's Experiments, ModelDeployments and DriftMonitors.",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+Namespace = Annotated[
+    str | None,
+    typer.Option("--namespace", "-n", help="Namespace of the models. Default: that of the current context."),
+]
+Context = Annotated[str | None, typer.Option("--context", help="Context of the kubeconfig to use.")]
+Kubeconfig = Annotated[str | None, typer.Option("--kubeconfig", help="Path of the kubeconfig.")]
+
+
+@app.command()
+def version() -> None:
+    """Print the version of this plugin."""
+    typer.echo(f"modelcycle {package_version('modelcycle')}")
+
+
+@app.command()
+def keygen(
+    *,
+    namespace: Namespace = None,
+    secret: Annotated[str, typer.Option(help="Name of the Secret to make.")] = keygen_verb.SECRET,
+    operator_namespace: Annotated[
+        str, typer.Option(help="Namespace of the operator, where trust is kept.")
+    ] = keygen_verb.OPERATOR_NAMESPACE,
+    print_only: Annotated[
+        bool,
+        typer.Option("--print", help="Print Secret and trust entry as YAML instead, for GitOps. Nothing is sent."),
+    ] = False,
+    context: Context = None,
+    kubeconfig: Kubeconfig = None,
+) -> None:
+    """Make the key that signs a namespace's models, and trust it.
+
+    Makes a P-256 key in the Secret (private.pem, public.pem), and adds the public half to the ConfigMap modelcycle-trust of the
+    operator's namespace. Can be repeated: an existing Secret is kept. Exits 0 when Secret and trust entry are both there.
+    """
+    kubectl = Kubectl(context=context, kubeconfig=kubeconfig)
+    try:
+        where = keygen_verb.Place(namespace or kubectl.current_namespace(), secret, operator_namespace)
+        if print_only:
+            typer.echo(keygen_verb.manifests(where), nl=False)
+            typer.echo("# The Secret holds a private key: encrypt it before it goes into a repository.", err=True)
+            return
+        keygen_verb.run(kubectl, where, typer.echo)
+    except keygen_verb.TrustNotWritten as error:
+        typer.echo(f"error: {error}", err=True)
+        typer.echo(error.entry, nl=False)
+        raise typer.Exit(1) from error
+    except (KubectlError, keygen_verb.KeygenError) as error:
+        typer.echo(f"error: {error}", err=True)
+        raise typer.Exit(1) from error
