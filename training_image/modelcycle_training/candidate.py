@@ -9,7 +9,16 @@ from dataclasses import dataclass
 from typing import Final
 
 from modelcycle_bundle import layout, oms
-from modelcycle_bundle.contract import ContractError, FailureClass, FailureReason, TrialResult, from_json, to_json
+from modelcycle_bundle.contract import (
+    CollectTask,
+    ContractError,
+    FailureClass,
+    FailureReason,
+    TrialResult,
+    TrialTask,
+    from_json,
+    to_json,
+)
 from modelcycle_bundle.store import AlreadyThere, Store, StoreError, open_store
 from modelcycle_training.failures import TaskFailed, failed
 
@@ -69,10 +78,10 @@ class CandidatePlace:
         return f"{self.prefix}/{name}"
 
 
-def candidate_place(output_uri: str, uid: str, index: int, env: Mapping[str, str]) -> CandidatePlace:
-    """Where trial `index` of the Experiment `uid` puts its candidate. Raises StoreError."""
-    store = open_store(output_uri, env, missing=FailureReason.MODEL_NOT_FOUND)
-    return CandidatePlace(store, layout.candidate_prefix(uid, index))
+def candidate_place(task: TrialTask | CollectTask, env: Mapping[str, str]) -> CandidatePlace:
+    """Where this attempt of the trial puts its candidate. Raises StoreError."""
+    store = open_store(task.output_uri, env, missing=FailureReason.MODEL_NOT_FOUND)
+    return CandidatePlace(store, layout.candidate_prefix(task.experiment_uid, task.index, task.attempt))
 
 
 def manifest_of(files: Mapping[str, bytes]) -> oms.Manifest:

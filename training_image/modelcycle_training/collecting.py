@@ -8,7 +8,7 @@ from modelcycle_training.failures import failed
 
 def collect(task: CollectTask, context: Context) -> TrialResult:
     """The stored result. Raises TaskFailed, StoreError."""
-    place = candidate_place(task.output_uri, task.experiment_uid, task.index, context.env)
+    place = candidate_place(task, context.env)
     result = place.read_result()
     if result is None:
         raise failed(

@@ -6,6 +6,8 @@ Owns the pinned opsets and the names of inputs and outputs. Never evaluates the 
 from dataclasses import dataclass
 from typing import Any, Final
 
+import numpy as np
+
 from modelcycle_bundle import outputs
 from modelcycle_bundle.contract import FailureClass, FailureReason
 from modelcycle_training.failures import failed
@@ -41,6 +43,7 @@ def export(estimator: Any, task: LearningTask, features: int) -> Exported:
             FailureReason.CONVERSION_FAILED,
             f"{type(estimator).__name__} gives no class probabilities: choose an estimator or parameters with predict_proba",
         )
+    _round_thresholds(estimator)
     try:
         proto = _convert(estimator, task, features)
     except Exception as error:  # converters raise whatever they like
@@ -76,6 +79,20 @@ def _convert(estimator: Any, task: LearningTask, features: int) -> Any:
         options={id(estimator): {"zipmap": False}} if task is LearningTask.CLASSIFICATION else None,
         target_opset={"": OPSET, "ai.onnx.ml": ML_OPSET},
     )
+
+
+def _round_thresholds(estimator: Any) -> None:
+    """Round the split thresholds of histogram trees down to float32, which changes no answer to float32 inputs.
+
+    The converter rounds them to the nearest, so that of two neighbouring float32 values both may end on one side.
+    """
+    last = estimator.steps[-1][1] if hasattr(estimator, "steps") else estimator
+    for predictor in (tree for iteration in getattr(last, "_predictors", ()) for tree in iteration):
+        exact = predictor.nodes["num_threshold"]
+        with np.errstate(over="ignore"):
+            nearest = exact.astype(np.float32)
+        below = np.nextafter(nearest, np.float32(-np.inf))
+        predictor.nodes["num_threshold"] = np.where(nearest > exact, below, nearest)
 
 
 def _normalise(proto: Any, names: tuple[str, ...]) -> tuple[tuple[str, int], ...]:

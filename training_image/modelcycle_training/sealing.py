@@ -50,7 +50,7 @@ def seal(task: SealTask, context: Context) -> SealResult:
 
 
 def _read(store: Store, task: SealTask) -> _Candidate:
-    folder = f"{layout.candidate_prefix(task.experiment_uid, task.index)}/{layout.MODEL_DIR}"
+    folder = f"{layout.candidate_prefix(task.experiment_uid, task.index, task.attempt)}/{layout.MODEL_DIR}"
     entries = store.list(folder)
     names = {entry.path.removeprefix(f"{folder}/") for entry in entries}
     if names != set(layout.MODEL_FILES):

@@ -7,7 +7,7 @@ import numpy as np
 import numpy.typing as npt
 
 from modelcycle_bundle.contract import FailureReason, Split
-from modelcycle_training.failures import data_failed
+from modelcycle_training.failures import TaskFailed, data_failed
 from modelcycle_training.labels import Labels, LearningTask
 from modelcycle_training.table import Float32Matrix
 
@@ -29,7 +29,7 @@ class Parts:
 
 
 def split(rows: Rows, how: Split, task: LearningTask) -> Parts:
-    """Stratified by class where every class has enough rows. Raises TaskFailed with TargetUnusable."""
+    """Stratified by class where the classes have enough rows. Raises TaskFailed with TargetUnusable."""
     if not 0.0 < how.holdout_fraction < 1.0:
         raise data_failed(
             FailureReason.TARGET_UNUSABLE, f"data.split.holdoutFraction {how.holdout_fraction} is not between 0 and 1"
@@ -39,32 +39,35 @@ def split(rows: Rows, how: Split, task: LearningTask) -> Parts:
     if len(np.unique(parts.train.labels)) < 2:
         raise data_failed(
             FailureReason.TARGET_UNUSABLE,
-            f"the {len(train)} training rows of the split hold one class only: give more labelled rows or another data.split.seed",
+            f"the {len(train)} training rows of the split hold one class or value only: give more labelled rows or another data.split.seed",
         )
     return parts
 
 
 def _indices(labels: Labels, how: Split, task: LearningTask) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.intp]]:
-    from sklearn.model_selection import train_test_split
-
-    every = np.arange(len(labels))
     arguments: dict[str, Any] = {"test_size": how.holdout_fraction, "random_state": how.seed % 2**32}
-    stratify = labels if task is LearningTask.CLASSIFICATION else None
+    every = np.arange(len(labels))
+    if task is LearningTask.REGRESSION:
+        train, holdout = _drawn(every, arguments)
+        return np.sort(train), np.sort(holdout)
+    # The only row of a class cannot be on both sides, and a model cannot answer a class it has not seen.
+    _, inverse, counts = np.unique(labels, return_inverse=True, return_counts=True)
+    lonely = counts[inverse] == 1
+    rest = every[~lonely]
     try:
-        train, holdout = train_test_split(every, stratify=stratify, **arguments)
-    except ValueError:
-        train, holdout = _unstratified(every, arguments)
-    return np.sort(train), np.sort(holdout)
+        train, holdout = _drawn(rest, arguments | {"stratify": labels[rest]})
+    except TaskFailed:
+        train, holdout = _drawn(rest, arguments)
+    return np.sort(np.concatenate([train, every[lonely]])), np.sort(holdout)
 
 
-def _unstratified(every: npt.NDArray[np.intp], arguments: dict[str, Any]) -> Any:
-    """A class with a single row cannot be on both sides; the metrics then tell whether the split is of use."""
+def _drawn(rows: npt.NDArray[np.intp], arguments: dict[str, Any]) -> Any:
     from sklearn.model_selection import train_test_split
 
     try:
-        return train_test_split(every, **arguments)
+        return train_test_split(rows, **arguments)
     except ValueError:
         raise data_failed(
             FailureReason.TARGET_UNUSABLE,
-            f"{len(every)} labelled rows cannot be split with data.split.holdoutFraction {arguments['test_size']}",
+            f"{len(rows)} labelled rows cannot be split with data.split.holdoutFraction {arguments['test_size']}",
         ) from None

@@ -21,7 +21,7 @@ from modelcycle_training.table import read_table
 
 def trial(task: TrialTask, context: Context) -> TrialResult:
     """The result, also when the trial failed. An earlier attempt's result stands. Raises StoreError."""
-    place = candidate_place(task.output_uri, task.experiment_uid, task.index, context.env)
+    place = candidate_place(task, context.env)
     earlier = _earlier(place, task)
     if earlier is not None:
         context.log("an earlier attempt has written the result", digest=earlier.candidate_digest)
