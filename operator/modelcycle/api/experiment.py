@@ -35,8 +35,6 @@ class ExperimentReason(StrEnum):
     """`spec.suspend` is true: no new Job starts."""
     INVALID_SPEC = "InvalidSpec"
     """The spec contradicts itself in a way that the schema cannot see."""
-    NEWER_STATE = "NewerState"
-    """The status was written by a newer operator: this one holds."""
     FORBIDDEN_SECRET = "ForbiddenSecret"
     """A store secret is the signing key's Secret: a trial would reach the key."""
     NAME_TAKEN = "NameTaken"
@@ -354,7 +352,9 @@ def _steps(raw: Mapping[str, Any]) -> tuple[Step, ...]:
     return (Step("estimator", raw["estimator"], canonical(raw.get("fixed", {}))),)
 
 
-def _refuse_fixed_and_searched(parameters: tuple[Parameter, ...], steps: tuple[Step, ...], *, is_pipeline: bool) -> None:
+def _refuse_fixed_and_searched(
+    parameters: tuple[Parameter, ...], steps: tuple[Step, ...], *, is_pipeline: bool
+) -> None:
     fixed = {f"{s.name}__{key}" if is_pipeline else key for s in steps for key in s.fixed_values()}
     for name in sorted(fixed & {p.name for p in parameters}):
         raise SpecError(f"spec.parameters: {name} is searched and fixed as well: remove it from one of them")

@@ -1,0 +1,1 @@
+"""The Experiment: observe -> decide -> manifests. Search state lives in Kubernetes objects alone."""

@@ -1,0 +1,366 @@
+"""What to do about an Experiment: pure, total and deterministic. Owns the order of the gates and of a plan's actions.
+
+A plan writes status first (intent), then the ledger (facts), then makes Jobs, then deletes Jobs whose ledger line was read back.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Any, Final
+
+from modelcycle.api.conditions import Outcome
+from modelcycle.api.experiment import (
+    DEFAULT_STORE_SECRET,
+    STATE_VERSION,
+    ExperimentReason,
+    ExperimentSpec,
+    SpecError,
+    TrialState,
+    canonical,
+    parse,
+)
+from modelcycle.engine.plan import Action, Apply, Create, Delete, Emit, EventType, Plan, WriteStatus
+from modelcycle.experiment import inspection as inspections
+from modelcycle.experiment import manifests, sealing, status, tasks, trials
+from modelcycle.experiment.explain import condition_reason, describe
+from modelcycle.experiment.history import History, best, reaches_goal
+from modelcycle.experiment.inspection import Inspection
+from modelcycle.experiment.ledger import Entry, append
+from modelcycle.experiment.manifests import JobOrder, Owner
+from modelcycle.experiment.sealing import Sealing
+from modelcycle.experiment.search import assignments, planned_trials
+from modelcycle.experiment.status import Progress, Standing, TaskState, best_text, read_task
+from modelcycle.experiment.trials import Trials
+from modelcycle.experiment.world import JobState, JobView, World
+from modelcycle.kube.kinds import CONFIG_MAP, EXPERIMENT, JOB
+from modelcycle_bundle.contract import TaskKind
+
+KEPT_FAILURES: Final = 3
+"""Jobs of failed trials that stay for their logs."""
+SPEC_LIMIT: Final = 64 * 1024
+EVENTS_PER_LOOK: Final = 5
+NAME_RETRY_SECONDS: Final = 30.0
+SOON_SECONDS: Final = 0.5
+GOING_SECONDS: Final = 5.0
+"""A Job of ours of that name is still going away."""
+
+
+@dataclass(frozen=True, slots=True)
+class Situation:
+    """Everything known after one look, before the verdict."""
+
+    world: World
+    spec: ExperimentSpec
+    planned: int
+    inspection: Inspection
+    trials: Trials
+    history: History
+    best: Entry | None
+
+    @property
+    def over(self) -> bool:
+        """The goal is reached, or every planned trial is settled."""
+        return reaches_goal(self.spec, self.best) or all(i in self.history.settled for i in range(self.planned))
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What the situation means: what users read, and what may happen."""
+
+    standing: Standing
+    may_start: bool = False
+    stops_trials: bool = False
+    sealing: Sealing | None = None
+
+
+def decide(world: World) -> Plan:
+    """The plan for this world."""
+    if world.status.get("stateVersion", STATE_VERSION) > STATE_VERSION:
+        note = f"status.stateVersion {world.status['stateVersion']} is newer than this operator knows: holding"
+        return Plan((_event(world, EventType.WARNING, "NewerState", note),))
+    try:
+        spec = parse(world.obj)
+        if len(canonical(world.obj["spec"]).encode()) > SPEC_LIMIT:
+            raise SpecError(f"spec: larger than {SPEC_LIMIT} bytes as JSON: make spec.trainer's fixed values smaller")
+    except SpecError as error:
+        standing = Standing(Outcome.STALLED, ExperimentReason.INVALID_SPEC, str(error))
+        return Plan(_written(world, status.bare(world, standing), standing))
+    situation = _assess(world, spec)
+    taken = [o for o in world.occupied if not o.ours]
+    if taken:
+        text = "; ".join(f"{o.kind.kind} {o.name} is there already and belongs to {o.owner}" for o in taken)
+        standing = Standing(
+            Outcome.STALLED, ExperimentReason.NAME_TAKEN, f"{text}: delete or rename it", suspended=spec.suspend
+        )
+        verdict = Verdict(standing)
+        shown = status.render(world, standing, _progress(situation, verdict, situation.trials.running, 0))
+        return Plan(_written(world, shown, standing), NAME_RETRY_SECONDS)
+    return _plan(situation, _judge(situation))
+
+
+def _assess(world: World, spec: ExperimentSpec) -> Situation:
+    entries = tuple(e for page in world.pages for e in page.entries)
+    succeeded = any(e.search == spec.search_hash and e.state is TrialState.SUCCEEDED for e in entries)
+    inspection = inspections.look(world, spec, keep_pin=succeeded)
+    pin = spec.data.digest or inspection.data.get("digest")
+    found = trials.look(world, spec, History(entries, spec.search_hash, pin), inspected=inspection.passed)
+    if found.holds is not None and inspection.record.state is not TaskState.FAILED:
+        held = inspection.record.failed(found.holds, world.now)
+        inspection = replace(inspection, record=held, order=None, due=held.retry_at())
+    elif any(e.state is not TrialState.DISCARDED for e in found.ended) and inspection.passed:
+        inspection = replace(inspection, record=replace(inspection.record, failures=0))
+    history = History(entries + found.ended, spec.search_hash, pin)
+    winner = best(spec, tuple(history.settled.values()))
+    return Situation(world, spec, planned_trials(spec), inspection, found, history, winner)
+
+
+def _judge(at: Situation) -> Verdict:
+    """The first gate that applies."""
+    spec, world = at.spec, at.world
+    if at.over and at.best is not None and sealing.is_sealed(world, at.best):
+        return Verdict(Standing(Outcome.READY, ExperimentReason.SUCCEEDED, _success(at)), stops_trials=True)
+    secret = _forbidden_secret(spec)
+    if secret is not None:
+        return _stalled(at, ExperimentReason.FORBIDDEN_SECRET, secret, stops_trials=True)
+    if at.over and at.best is None:
+        return _stalled(at, ExperimentReason.NO_USABLE_TRIAL, _no_usable(at), stops_trials=True)
+    failures = at.history.count(TrialState.FAILED)
+    if failures >= spec.max_failed and not reaches_goal(spec, at.best):
+        text = f"{failures} trials failed, spec.maxFailedTrialCount is {spec.max_failed}; {_last_failure(at)}"
+        return _stalled(at, ExperimentReason.MAX_FAILED_TRIALS_REACHED, text, stops_trials=True)
+    problem = at.inspection.record.problem
+    if at.inspection.record.state is TaskState.FAILED and problem is not None:
+        text = describe(problem, world.namespace, spec.key_secret)
+        return _stalled(at, condition_reason(problem), text, stops_trials=at.inspection.stops_trials)
+    if at.over and at.best is not None and at.inspection.passed:
+        return _seal(at, at.best)
+    return _search(at)
+
+
+def _stalled(at: Situation, reason: ExperimentReason, text: str, *, stops_trials: bool) -> Verdict:
+    return Verdict(
+        Standing(Outcome.STALLED, reason, text, suspended=at.spec.suspend),
+        stops_trials=stops_trials,
+    )
+
+
+def _search(at: Situation) -> Verdict:
+    if at.spec.suspend:
+        text = f"spec.suspend is true: no new Job starts; {_progress_text(at)}"
+        return Verdict(Standing(Outcome.RECONCILING, ExperimentReason.SUSPENDED, text, suspended=True))
+    note = at.inspection.note
+    if note is not None:
+        text = f"{describe(note, at.world.namespace, at.spec.key_secret)} (trying again); {_progress_text(at)}"
+        standing = Standing(Outcome.RECONCILING, condition_reason(note), text)
+    else:
+        standing = Standing(Outcome.RECONCILING, ExperimentReason.SEARCHING, _progress_text(at))
+    return Verdict(standing, may_start=at.inspection.passed or at.inspection.first_try)
+
+
+def _seal(at: Situation, winner: Entry) -> Verdict:
+    if at.spec.suspend:
+        text = f"spec.suspend is true: trial {winner.index} is not sealed yet"
+        return Verdict(
+            Standing(Outcome.RECONCILING, ExperimentReason.SUSPENDED, text, suspended=True), stops_trials=True
+        )
+    found = sealing.look(at.world, at.spec, winner)
+    record = found.record
+    if record is not None and record.state is TaskState.PASSED:
+        standing = Standing(Outcome.READY, ExperimentReason.SUCCEEDED, _success(at))
+    elif record is not None and record.state is TaskState.FAILED and record.problem is not None:
+        text = f"sealing trial {winner.index}: {describe(record.problem, at.world.namespace, at.spec.key_secret)}"
+        standing = Standing(Outcome.STALLED, condition_reason(record.problem), text)
+    else:
+        text = f"sealing trial {winner.index} ({best_text(winner)}) of {len(at.history.settled)} trials"
+        standing = Standing(Outcome.RECONCILING, ExperimentReason.SEALING, text)
+    return Verdict(standing, stops_trials=True, sealing=found)
+
+
+def _forbidden_secret(spec: ExperimentSpec) -> str | None:
+    for field, name in (("spec.data.secretRef", spec.data.secret), ("spec.output.secretRef", spec.output_secret)):
+        if (name or DEFAULT_STORE_SECRET) == spec.key_secret:
+            return f"{field} names the signing key's Secret {spec.key_secret}: a trial must never reach the key"
+    return None
+
+
+def _progress_text(at: Situation, running: int | None = None) -> str:
+    done = len(at.history.settled)
+    running = len(at.trials.running) if running is None else running
+    text = f"{done}/{at.planned} trials done, {running} running"
+    if at.best is not None:
+        text += f", best {best_text(at.best)} (trial {at.best.index})"
+    unreadable = sum(page.unreadable for page in at.world.pages)
+    return text + (f"; {unreadable} ledger lines are unreadable" if unreadable else "")
+
+
+def _success(at: Situation) -> str:
+    assert at.best is not None
+    count = len(at.history.settled)
+    text = f"best of {count} trial{'s' if count != 1 else ''}: {best_text(at.best)} (trial {at.best.index}), sealed"
+    if reaches_goal(at.spec, at.best):
+        return f"{text}; goal reached"
+    if at.spec.parameters and at.planned < at.spec.max_trials:
+        return f"{text}; search space exhausted after {at.planned} points"
+    return text
+
+
+def _no_usable(at: Situation) -> str:
+    return f"none of {at.planned} trials has a usable objective; {_last_failure(at)}"
+
+
+def _last_failure(at: Situation) -> str:
+    poor = [e for e in at.history.settled.values() if e.state is not TrialState.SUCCEEDED]
+    if not poor:
+        return ""
+    last = max(poor, key=lambda e: e.index)
+    return f"trial {last.index}: {last.reason}: {last.message}"
+
+
+def _plan(at: Situation, verdict: Verdict) -> Plan:
+    world, owner = at.world, Owner(at.world.name, at.world.namespace, at.world.uid)
+    running = () if verdict.stops_trials else at.trials.running
+    new = at.trials.ended + (trials.stopped(at.spec, at.trials.running) if verdict.stops_trials else ())
+    starting = _starting(at, running) if verdict.may_start else ()
+    at = replace(at, history=replace(at.history, entries=at.history.entries[: -len(at.trials.ended) or None] + new))
+    standing = verdict.standing
+    if standing.reason is ExperimentReason.SEARCHING:
+        standing = replace(standing, message=_progress_text(at, len(running) + len(starting)))
+    shown = status.render(world, standing, _progress(at, verdict, running, len(starting)))
+    ours_already = {o.name for o in world.occupied}
+    orders = [*_orders(at, verdict), *starting]
+    jobs = [manifests.job(owner, at.spec, world.training_image, order) for order in orders]
+    actions: list[Action] = [
+        *_written(world, shown, standing),
+        *_ledger(at, owner, new),
+        *(Create(JOB, body) for body in jobs if body["metadata"]["name"] not in ours_already),
+        *_deletes(at),
+        *_failure_events(world, new),
+    ]
+    return Plan(_events_last(actions), _look_again(at, verdict, new, soon=bool(ours_already)))
+
+
+def _events_last(actions: Sequence[Action]) -> tuple[Action, ...]:
+    return (*(a for a in actions if not isinstance(a, Emit)), *(a for a in actions if isinstance(a, Emit)))
+
+
+def _starting(at: Situation, running: Sequence[JobView]) -> tuple[JobOrder, ...]:
+    """The lowest trials that are neither settled nor running, up to the parallelism."""
+    busy = {job.index for job in running}
+    free = [i for i in range(at.planned) if i not in at.history.settled and i not in busy]
+    points = assignments(at.spec)
+    pin = at.spec.data.digest or (at.inspection.data.get("digest") if at.inspection.passed else None)
+    orders = []
+    for index in free[: max(0, at.spec.parallel - len(running))]:
+        identity = (index, at.history.attempt(index))
+        task = tasks.trial(
+            at.spec, at.world.name, at.world.uid, identity, points[index], pin, at.world.extra_estimators
+        )
+        orders.append(JobOrder(TaskKind.TRIAL, *identity, task))
+    return tuple(orders)
+
+
+def _orders(at: Situation, verdict: Verdict) -> tuple[JobOrder, ...]:
+    if at.spec.suspend or verdict.standing.reason is ExperimentReason.FORBIDDEN_SECRET:
+        return ()
+    inspect = () if verdict.standing.outcome is not Outcome.RECONCILING else (at.inspection.order,)
+    collect = () if verdict.stops_trials else at.trials.collect
+    seal = (verdict.sealing.order,) if verdict.sealing else ()
+    return tuple(order for order in (*inspect, *collect, *seal) if order is not None)
+
+
+def _ledger(at: Situation, owner: Owner, new: Sequence[Entry]) -> list[Action]:
+    actions: list[Action] = []
+    for write in append(at.world.pages, new):
+        body = manifests.ledger_page(owner, write)
+        actions.append(Apply(CONFIG_MAP, body, write.page.uid) if write.page else Create(CONFIG_MAP, body))
+    return actions
+
+
+def _deletes(at: Situation) -> list[Action]:
+    """Jobs whose result was read back: from the ledger, or from the stored status."""
+    recorded = {e.trial: e for page in at.world.pages for e in page.entries}
+    failed = [
+        j.trial
+        for j in at.world.jobs
+        if j.task is TaskKind.TRIAL and j.state is JobState.FAILED and j.trial in recorded
+        if recorded[j.trial].state is TrialState.FAILED
+    ]
+    kept = set(sorted(failed)[-KEPT_FAILURES:])
+    seen = {
+        TaskKind.INSPECT: read_task(at.world.status.get("inspection")),
+        TaskKind.SEAL: read_task(at.world.status.get("sealing")),
+    }
+
+    def is_done(job: JobView) -> bool:
+        if job.task is TaskKind.TRIAL:
+            return job.trial in recorded and job.trial not in kept
+        if job.task is TaskKind.COLLECT:
+            return job.trial in recorded
+        record = seen[job.task]
+        return record is not None and (
+            job.attempt < record.attempt or (job.attempt == record.attempt and record.state is not TaskState.RUNNING)
+        )
+
+    return [
+        Delete(JOB, at.world.namespace, job.name, job.uid) for job in at.world.jobs if not job.deleting and is_done(job)
+    ]
+
+
+def _progress(at: Situation, verdict: Verdict, running: Sequence[JobView], starting: int) -> Progress:
+    found = verdict.sealing or sealing.idle(at.world)
+    return Progress(
+        spec=at.spec,
+        planned=at.planned,
+        history=at.history,
+        running=len(running) + starting,
+        best=at.best,
+        inspection=at.inspection.record,
+        sealing=found.record,
+        data=at.inspection.data,
+        signing_key=at.inspection.signing_key,
+        model=found.model,
+    )
+
+
+def _look_again(at: Situation, verdict: Verdict, new: Sequence[Entry], *, soon: bool) -> float | None:
+    """Seconds until the next due time; soon after ledger writes, whose Jobs wait to be deleted."""
+    changed = at.inspection.record != read_task(at.world.status.get("inspection"))
+    if new or changed:
+        return SOON_SECONDS
+    if soon:
+        return GOING_SECONDS
+    found = verdict.sealing
+    if found is not None and found.record != read_task(at.world.status.get("sealing")):
+        return SOON_SECONDS
+    dues: list[datetime | None] = [at.inspection.due, at.trials.due, found.due if found else None]
+    if verdict.standing.outcome is Outcome.READY or at.spec.suspend:
+        dues = [at.trials.due]
+    waits = [(due - at.world.now).total_seconds() for due in dues if due is not None]
+    return max(1.0, min(waits)) if waits else None
+
+
+def _written(world: World, shown: dict[str, Any], standing: Standing) -> tuple[Action, ...]:
+    metadata = world.obj["metadata"]
+    write = WriteStatus(EXPERIMENT, world.namespace, world.name, metadata["resourceVersion"], shown, dict(world.status))
+    before: dict[str, Any] = next((c for c in world.status.get("conditions") or () if c.get("type") == "Ready"), {})
+    if before.get("reason") == standing.reason:
+        return (write,)
+    kind = EventType.WARNING if standing.outcome is Outcome.STALLED else EventType.NORMAL
+    return (write, _event(world, kind, standing.reason, standing.message))
+
+
+def _failure_events(world: World, new: Sequence[Entry]) -> list[Action]:
+    poor = [e for e in new if e.state in (TrialState.FAILED, TrialState.METRICS_UNAVAILABLE)]
+    return [
+        _event(world, EventType.WARNING, e.state, f"trial {e.index}: {e.reason}: {e.message}")
+        for e in poor[:EVENTS_PER_LOOK]
+    ]
+
+
+def _event(world: World, kind: EventType, reason: str, note: str) -> Emit:
+    return Emit(EXPERIMENT, world.namespace, world.name, world.uid, kind, str(reason), "Reconcile", note[:1000])
+
+
+def creations(plan: Plan) -> tuple[Create, ...]:
+    """What the plan would create: `observe` looks whether the names are free."""
+    return tuple(action for action in plan.actions if isinstance(action, Create))

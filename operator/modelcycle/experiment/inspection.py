@@ -1,0 +1,117 @@
+"""The inspect Job's life: attempt, result, pinned data, retry. Pure."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Final
+
+from modelcycle.api.experiment import ExperimentSpec
+from modelcycle.experiment import tasks
+from modelcycle.experiment.manifests import JobOrder
+from modelcycle.experiment.results import Lost, Problem, Unfinished, of_failure, read
+from modelcycle.experiment.status import TaskRecord, TaskState, read_task
+from modelcycle.experiment.world import JobView, World
+from modelcycle_bundle.contract import FailureClass, FailureReason, InspectResult, TaskKind
+
+STOPPING: Final = frozenset({FailureClass.DATA, FailureClass.POLICY})
+"""Failures that stop running trials; others leave them to finish."""
+
+
+@dataclass(frozen=True, slots=True)
+class Inspection:
+    """The inspection after this look. `order` is the Job it needs, `note` what it reports while it goes on."""
+
+    record: TaskRecord
+    data: Mapping[str, Any]
+    signing_key: Mapping[str, Any]
+    order: JobOrder | None = None
+    note: Problem | None = None
+    due: datetime | None = None
+
+    @property
+    def passed(self) -> bool:
+        """Key and data were seen and are good."""
+        return self.record.state is TaskState.PASSED
+
+    @property
+    def first_try(self) -> bool:
+        """Trials start together with the very first attempt, to save its time."""
+        return self.record.state is TaskState.RUNNING and self.record.attempt == 0
+
+    @property
+    def stops_trials(self) -> bool:
+        """Running trials cannot come to anything."""
+        problem = self.record.problem
+        if self.record.state is not TaskState.FAILED or problem is None:
+            return False
+        return problem.failure_class in STOPPING or problem.reason == FailureReason.NO_SIGNING_KEY
+
+
+def look(world: World, spec: ExperimentSpec, *, keep_pin: bool) -> Inspection:
+    """Where the inspection stands. `keep_pin`: a trial has succeeded on the pinned data, so other data is a failure."""
+    record = _current(world, spec)
+    same = (before := read_task(world.status.get("inspection"))) is not None and before.subject == record.subject
+    data = dict(world.status.get("data") or {}) if same else {}
+    key = dict(world.status.get("signingKey") or {}) if same else {}
+    if record.state is not TaskState.RUNNING:
+        due = record.retry_at() if record.state is TaskState.FAILED else None
+        return Inspection(record, data, key, due=due)
+    job = _job(world, record.attempt)
+    if job is None:
+        pin = spec.data.digest or (data.get("digest") if keep_pin else None)
+        order = JobOrder(TaskKind.INSPECT, 0, record.attempt, tasks.inspect(spec, pin))
+        return Inspection(record, data, key, order)
+    match read(InspectResult, job, world.now):
+        case Unfinished(note, due):
+            return Inspection(record, data, key, note=note, due=due)
+        case Lost(problem) | (Problem() as problem):
+            return _failed(record, problem, world.now, data, key)
+        case result:
+            return _told(record, result, world.now, data)
+
+
+def _current(world: World, spec: ExperimentSpec) -> TaskRecord:
+    record = read_task(world.status.get("inspection"))
+    if record is None:
+        return TaskRecord(0, TaskState.RUNNING, spec.search_hash, world.generation, world.now)
+    if record.subject != spec.search_hash:
+        return record.again(spec.search_hash, world.generation, world.now)
+    if record.state is TaskState.FAILED and not spec.suspend:
+        changed = record.generation != world.generation
+        return (
+            record.again(spec.search_hash, world.generation, world.now)
+            if changed or world.now >= record.retry_at()
+            else record
+        )
+    return record
+
+
+def _job(world: World, attempt: int) -> JobView | None:
+    jobs = (j for j in world.jobs if j.task is TaskKind.INSPECT and j.attempt == attempt and not j.deleting)
+    return next(jobs, None)
+
+
+def _failed(
+    record: TaskRecord, problem: Problem, now: datetime, data: Mapping[str, Any], key: Mapping[str, Any]
+) -> Inspection:
+    after = record.failed(problem, now)
+    return Inspection(after, data, key, due=after.retry_at())
+
+
+def _told(record: TaskRecord, result: InspectResult, now: datetime, data: Mapping[str, Any]) -> Inspection:
+    key = {"hint": result.key_hint} if result.key_hint else {}
+    if not result.key_present:
+        missing = Problem(FailureClass.POLICY, FailureReason.NO_SIGNING_KEY, "no usable signing key")
+        return _failed(record, missing, now, data, {})
+    if result.failure is not None:
+        return _failed(record, of_failure(result.failure), now, data, key)
+    if result.data_digest is None:
+        silent = Problem(FailureClass.INFRASTRUCTURE, FailureReason.INTERNAL, "the inspect Job reported no data digest")
+        return _failed(record, silent, now, data, key)
+    facts = {
+        "digest": result.data_digest,
+        "rows": result.rows,
+        "columns": result.columns,
+        "labelledRows": result.labelled_rows,
+    }
+    return Inspection(record.passed(now), {k: v for k, v in facts.items() if v is not None}, key)

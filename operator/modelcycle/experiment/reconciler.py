@@ -1,0 +1,38 @@
+"""The Experiment as the engine sees it: observe, decide, references. Owns nothing but the joining."""
+
+from collections.abc import Sequence
+from datetime import datetime
+
+from modelcycle.engine.plan import Key, Plan
+from modelcycle.experiment.decide import decide
+from modelcycle.experiment.observe import observe
+from modelcycle.experiment.world import World
+from modelcycle.kube.kinds import EXPERIMENT, Kind
+from modelcycle.kube.port import Kube, Object
+from modelcycle.settings import Settings
+
+
+class ExperimentReconciler:
+    """Implements `engine.reconciler.Reconciler` for Experiments."""
+
+    def __init__(self, kube: Kube, settings: Settings) -> None:
+        self._kube = kube
+        self._settings = settings
+
+    @property
+    def kind(self) -> Kind:
+        """EXPERIMENT."""
+        return EXPERIMENT
+
+    async def observe(self, key: Key, now: datetime) -> World | None:
+        """Read everything, live."""
+        return await observe(self._kube, self._settings, key, now)
+
+    def decide(self, world: World) -> Plan:
+        """What to do about it."""
+        return decide(world)
+
+    def references(self, obj: Object) -> Sequence[Key]:
+        """An Experiment reads no other object of ours."""
+        del obj
+        return ()

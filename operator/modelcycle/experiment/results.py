@@ -1,0 +1,215 @@
+"""What a Job's end means: its result, or why there is none. Owns the reading of termination messages and the time limits; pure.
+
+A result is believed only when it parses strictly and names this Job's trial. NaN, infinity, text or a missing objective is never a value.
+"""
+
+import math
+import re
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from typing import Final, TypeVar
+
+from modelcycle.api.experiment import TrialReason, TrialState
+from modelcycle.experiment.ledger import Entry
+from modelcycle.experiment.world import JobState, JobView, PodView
+from modelcycle_bundle.contract import (
+    ContractError,
+    Failure,
+    FailureClass,
+    FailureReason,
+    InspectResult,
+    SealResult,
+    TrialResult,
+    from_json,
+)
+
+IMAGE_LIMIT: Final = timedelta(seconds=120)
+SCHEDULING_LIMIT: Final = timedelta(seconds=300)
+NUMBER: Final = re.compile(r"-?[0-9]+(\.[0-9]+)?([eE][-+]?[0-9]+)?")
+METRIC_TEXT_LIMIT: Final = 32
+
+REPEATED_CLASSES: Final = frozenset({FailureClass.DATA, FailureClass.INFRASTRUCTURE})
+HELD_REASONS: Final = frozenset({FailureReason.ESTIMATOR_NOT_ALLOWED, FailureReason.TASK_INVALID})
+"""Every trial would fail in the same way: the Experiment is held instead."""
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """Why a Job gave no result. `reason` is a FailureReason or TrialReason value."""
+
+    failure_class: str
+    reason: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class Unfinished:
+    """The Job goes on. `problem` is what its pods report meanwhile; `due` is when a limit would end it."""
+
+    problem: Problem | None = None
+    due: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Lost:
+    """The Job ended without a readable result."""
+
+    problem: Problem
+
+
+Result = TypeVar("Result", InspectResult, SealResult, TrialResult)
+
+
+def number(text: str | None) -> float | None:
+    """A finite decimal number, or None."""
+    if text is None or len(text) > METRIC_TEXT_LIMIT or not NUMBER.fullmatch(text):
+        return None
+    value = float(text)
+    return value if math.isfinite(value) else None
+
+
+def read(
+    kind: type[Result], job: JobView, now: datetime, *, waits_for_others: bool = False
+) -> Result | Problem | Lost | Unfinished:
+    """What the Job came to. A Problem ends it for a cause outside of the program, a Lost may still be collected."""
+    if job.state is JobState.ACTIVE:
+        return _waiting(kind, job, now, waits_for_others=waits_for_others)
+    pod = _last_ended(job)
+    if pod is not None and pod.message:
+        try:
+            return from_json(kind, pod.message)
+        except ContractError as error:
+            return Lost(_lost(job, f"its result does not parse: {error}"))
+    if job.reason == "DeadlineExceeded":
+        return Problem(FailureClass.TRAINER, TrialReason.DEADLINE_EXCEEDED, f"Job {job.name} took longer than it may")
+    if pod is not None and pod.termination_reason == "OOMKilled":
+        return Problem(
+            FailureClass.TRAINER,
+            TrialReason.OUT_OF_MEMORY,
+            "the container was killed at its memory limit: raise spec.trainer.resources.limits.memory",
+        )
+    if pod is not None and pod.exit_code:
+        return Problem(
+            FailureClass.TRAINER,
+            TrialReason.RESULT_LOST,
+            f"exit code {pod.exit_code} of Job {job.name} without a result",
+        )
+    return Lost(_lost(job, "its pod is gone or left no result"))
+
+
+def _last_ended(job: JobView) -> PodView | None:
+    ended = [pod for pod in job.pods if pod.exit_code is not None]
+    told = [pod for pod in ended if pod.message]
+    return next(iter((told or ended)[-1:]), None)
+
+
+def _lost(job: JobView, what: str) -> Problem:
+    return Problem(FailureClass.INFRASTRUCTURE, TrialReason.RESULT_LOST, f"Job {job.name}: {what}")
+
+
+def _waiting(kind: type[Result], job: JobView, now: datetime, *, waits_for_others: bool) -> Problem | Unfinished:
+    pod = job.pods[-1] if job.pods else None
+    if pod is None:
+        problem = Problem(
+            FailureClass.INFRASTRUCTURE, TrialReason.UNSCHEDULABLE, f"Job {job.name} has no pod: see its events"
+        )
+        return _limited(problem, job.created, SCHEDULING_LIMIT, now, told=False)
+    if pod.image_problem:
+        problem = Problem(FailureClass.INFRASTRUCTURE, TrialReason.IMAGE_UNAVAILABLE, pod.image_problem)
+        return _limited(problem, pod.waiting_since or pod.created, IMAGE_LIMIT, now)
+    if pod.unschedulable:
+        problem = Problem(FailureClass.INFRASTRUCTURE, TrialReason.UNSCHEDULABLE, pod.unschedulable)
+        if waits_for_others:
+            return Unfinished(problem)
+        return _limited(problem, pod.waiting_since or pod.created, SCHEDULING_LIMIT, now)
+    return Unfinished(_retried_failure(kind, job))
+
+
+def _limited(
+    problem: Problem, since: datetime, limit: timedelta, now: datetime, *, told: bool = True
+) -> Problem | Unfinished:
+    return problem if now - since >= limit else Unfinished(problem if told else None, since + limit)
+
+
+def _retried_failure(kind: type[Result], job: JobView) -> Problem | None:
+    """What the last failed pod of a Job that still retries has reported."""
+    pod = _last_ended(job)
+    if pod is None or not pod.message or not pod.exit_code:
+        return None
+    try:
+        failure = from_json(kind, pod.message).failure
+    except ContractError:
+        return None
+    return of_failure(failure) if failure else None
+
+
+def of_failure(failure: Failure) -> Problem:
+    """A reported failure as a Problem."""
+    return Problem(failure.failure_class, failure.reason, failure.message)
+
+
+@dataclass(frozen=True, slots=True)
+class Recorded:
+    """The attempt ended: its ledger entry, and what holds the whole Experiment, if anything does."""
+
+    entry: Entry
+    holds: Problem | None = None
+
+
+def record(base: Entry, result: TrialResult, metric: str | None, image_id: str | None) -> Recorded:
+    """The ledger entry for a trial's result. `base` has identity, search hash and parameters; `metric` is the spec's objective."""
+    if result.index != base.index:
+        return Recorded(failed(base, _wrong_index(result.index)))
+    told = replace(
+        base,
+        metrics=tuple(sorted((k, v) for k, v in result.metrics.items() if number(v) is not None)),
+        objective_metric=metric or result.objective_metric,
+        candidate_digest=result.candidate_digest,
+        data_digest=result.data_digest,
+        image_id=image_id,
+    )
+    if result.failure is not None and result.failure.failure_class is not FailureClass.METRICS:
+        return of_trial_failure(told, of_failure(result.failure))
+    if (
+        result.failure is None
+        and told.candidate_digest
+        and number(dict(told.metrics).get(told.objective_metric or "")) is not None
+    ):
+        return Recorded(replace(told, state=TrialState.SUCCEEDED))
+    message = result.failure.message if result.failure else f"no finite value of {told.objective_metric}"
+    return Recorded(
+        replace(
+            told,
+            state=TrialState.METRICS_UNAVAILABLE,
+            failure_class=FailureClass.METRICS,
+            reason=FailureReason.METRIC_UNAVAILABLE,
+            message=message,
+        )
+    )
+
+
+def of_trial_failure(base: Entry, problem: Problem) -> Recorded:
+    """A failed attempt: data, infrastructure and rules hold the Experiment and the attempt is repeated, the rest counts."""
+    if problem.failure_class in REPEATED_CLASSES or problem.reason in HELD_REASONS:
+        return Recorded(discarded(base, problem), problem)
+    return Recorded(failed(base, problem))
+
+
+def failed(base: Entry, problem: Problem) -> Entry:
+    """An attempt that failed for good."""
+    return replace(
+        base,
+        state=TrialState.FAILED,
+        failure_class=problem.failure_class,
+        reason=problem.reason,
+        message=problem.message,
+    )
+
+
+def discarded(base: Entry, problem: Problem) -> Entry:
+    """An attempt that is repeated and does not count."""
+    return replace(failed(base, problem), state=TrialState.DISCARDED)
+
+
+def _wrong_index(index: int) -> Problem:
+    return Problem(FailureClass.INFRASTRUCTURE, TrialReason.RESULT_LOST, f"the result names trial {index}")

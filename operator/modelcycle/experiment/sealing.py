@@ -1,0 +1,105 @@
+"""The seal Job's life: attempt, result, retry. Pure."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Final
+
+from modelcycle.api.experiment import ExperimentSpec
+from modelcycle.experiment import tasks
+from modelcycle.experiment.ledger import Entry
+from modelcycle.experiment.manifests import JobOrder
+from modelcycle.experiment.results import Lost, Problem, Unfinished, of_failure, read
+from modelcycle.experiment.status import TaskRecord, TaskState, read_task
+from modelcycle.experiment.world import World
+from modelcycle_bundle.contract import FailureClass, FailureReason, SealResult, TaskKind
+
+PERMANENT: Final = frozenset(
+    {FailureReason.CANDIDATE_MISMATCH, FailureReason.GOLDEN_MISMATCH, FailureReason.BUNDLE_MALFORMED}
+)
+"""Tried again after a change of the spec only: the stored candidate is not what the trial made."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sealing:
+    """The sealing after this look. `model` is `status.model`."""
+
+    record: TaskRecord | None
+    model: Mapping[str, Any]
+    order: JobOrder | None = None
+    note: Problem | None = None
+    due: datetime | None = None
+
+
+def idle(world: World) -> Sealing:
+    """Nothing to seal now: what there was stays."""
+    return Sealing(read_task(world.status.get("sealing")), dict(world.status.get("model") or {}))
+
+
+def is_sealed(world: World, best: Entry) -> bool:
+    """Whether `status.model` is this candidate."""
+    return bool(best.candidate_digest) and (world.status.get("model") or {}).get("digest") == best.candidate_digest
+
+
+def look(world: World, spec: ExperimentSpec, best: Entry) -> Sealing:
+    """Where the sealing of the best candidate stands."""
+    record = _current(world, best)
+    model = dict(world.status.get("model") or {})
+    if record.state is not TaskState.RUNNING:
+        return Sealing(record, model, due=_due(record))
+    jobs = (
+        j
+        for j in world.jobs
+        if j.task is TaskKind.SEAL and (j.index, j.attempt) == (best.index, record.attempt) and not j.deleting
+    )
+    job = next(jobs, None)
+    if job is None:
+        task = tasks.seal(spec, world.obj["spec"], world.name, world.uid, best)
+        return Sealing(record, model, JobOrder(TaskKind.SEAL, best.index, record.attempt, task))
+    match read(SealResult, job, world.now):
+        case Unfinished(note, due):
+            return Sealing(record, model, note=note, due=due)
+        case Lost(problem) | (Problem() as problem):
+            return _failed(record, model, problem, world.now)
+        case result:
+            return _told(record, model, result, best, world.now)
+
+
+def _current(world: World, best: Entry) -> TaskRecord:
+    subject = best.candidate_digest or ""
+    record = read_task(world.status.get("sealing"))
+    if record is None:
+        return TaskRecord(0, TaskState.RUNNING, subject, world.generation, world.now)
+    if record.subject != subject or record.state is TaskState.PASSED:
+        return record.again(subject, world.generation, world.now)
+    if record.state is TaskState.FAILED:
+        due = _due(record)
+        if record.generation != world.generation or (due is not None and world.now >= due):
+            return record.again(subject, world.generation, world.now)
+    return record
+
+
+def _due(record: TaskRecord) -> datetime | None:
+    permanent = record.problem is not None and record.problem.reason in PERMANENT
+    return record.retry_at() if record.state is TaskState.FAILED and not permanent else None
+
+
+def _failed(record: TaskRecord, model: Mapping[str, Any], problem: Problem, now: datetime) -> Sealing:
+    after = record.failed(problem, now)
+    return Sealing(after, model, due=_due(after))
+
+
+def _told(record: TaskRecord, model: Mapping[str, Any], result: SealResult, best: Entry, now: datetime) -> Sealing:
+    if result.failure is not None:
+        return _failed(record, model, of_failure(result.failure), now)
+    if result.digest != best.candidate_digest or not result.uri:
+        told = f"sealed {result.digest}, but trial {best.index} reported {best.candidate_digest}"
+        return _failed(record, model, Problem(FailureClass.POLICY, FailureReason.CANDIDATE_MISMATCH, told), now)
+    facts = {
+        "uri": result.uri,
+        "digest": result.digest,
+        "trial": best.index,
+        "keyHint": result.key_hint,
+        "sizeBytes": result.size_bytes,
+    }
+    return Sealing(record.passed(now), {k: v for k, v in facts.items() if v is not None})

@@ -1,0 +1,82 @@
+"""The tasks of an Experiment's Jobs (modelcycle_bundle.contract) from its spec. Pure."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from modelcycle.api.experiment import ExperimentSpec
+from modelcycle.experiment.ledger import Entry
+from modelcycle.experiment.search import Assignment, json_values
+from modelcycle_bundle.contract import (
+    CollectTask,
+    DataRef,
+    InspectTask,
+    PipelineStep,
+    SealTask,
+    Split,
+    Trainer,
+    TrialTask,
+)
+
+
+def data_ref(spec: ExperimentSpec, digest: str | None) -> DataRef:
+    """The table, pinned to `digest` when one is known."""
+    return DataRef(
+        uri=spec.data.uri,
+        digest=digest,
+        target=spec.data.target,
+        task=spec.data.task,
+        format=spec.data.format,
+        split=Split(spec.data.holdout_fraction, spec.data.split_seed),
+    )
+
+
+def inspect(spec: ExperimentSpec, digest: str | None) -> InspectTask:
+    """Look at the key and at the data."""
+    return InspectTask(data_ref(spec, digest), spec.output_uri)
+
+
+def trial(
+    spec: ExperimentSpec,
+    name: str,
+    uid: str,
+    identity: tuple[int, int],
+    assignment: Assignment,
+    digest: str | None,
+    extra_estimators: tuple[str, ...],
+) -> TrialTask:
+    """Fit one assignment."""
+    index, attempt = identity
+    steps = tuple(PipelineStep(s.name, s.estimator, s.fixed_values()) for s in spec.steps)
+    return TrialTask(
+        experiment=name,
+        experiment_uid=uid,
+        index=index,
+        seed=spec.seed,
+        data=data_ref(spec, digest),
+        trainer=Trainer(steps, extra_estimators),
+        parameters=json_values(spec, assignment),
+        objective_metric=spec.objective.metric if spec.objective else None,
+        output_uri=spec.output_uri,
+        attempt=attempt,
+    )
+
+
+def collect(spec: ExperimentSpec, uid: str, identity: tuple[int, int]) -> CollectTask:
+    """Read one attempt's result back from the store."""
+    return CollectTask(uid, identity[0], spec.output_uri, identity[1])
+
+
+def seal(spec: ExperimentSpec, raw_spec: Mapping[str, Any], name: str, uid: str, best: Entry) -> SealTask:
+    """Sign and publish the best candidate."""
+    return SealTask(
+        experiment=name,
+        experiment_uid=uid,
+        index=best.index,
+        candidate_digest=best.candidate_digest or "",
+        data_digest=best.data_digest or "",
+        data_uri=spec.data.uri,
+        output_uri=spec.output_uri,
+        image_id=best.image_id,
+        external_parameters={"spec": dict(raw_spec), "parameters": json_values(spec, best.parameters)},
+        attempt=best.attempt,
+    )
