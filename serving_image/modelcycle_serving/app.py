@@ -213,11 +213,11 @@ class App:
             return error(500, "the model could not answer this request")
         if all(values.dtype.kind != "f" or bool(np.isfinite(values).all()) for values in outputs.values()):
             return Response(200, oip.encode_answer(self._name, model.version, asked, outputs, model.signature))
-        missing: list[bool] = np.isnan(asked.rows).any(axis=0).tolist()
-        if any(missing):
-            names = [name for name, is_missing in zip(model.signature.features, missing, strict=True) if is_missing]
+        missing = np.flatnonzero(np.isnan(asked.rows).any(axis=0))
+        if len(missing):
+            name = model.signature.features[int(missing[0])]
             return error(
-                400, f"inputs: the model gives no answer where {names[0]} is missing ({len(names)} features have nulls)"
+                400, f"inputs: the model gives no answer where {name} is missing ({len(missing)} features have nulls)"
             )
         log.error("the model's answer is not finite", extra={"rows": len(asked.rows)})
         return error(500, "the model's answer is not a finite number")

@@ -118,12 +118,12 @@ class Connection(Protocol):
 class Connections:
     """Registry of one port: looked through every SWEEP_SECONDS, and more often where a shorter time is asked for."""
 
-    def __init__(self, limits: Limits, drain: DrainPolicy, clock: Callable[[], float]) -> None:
+    def __init__(self, limits: Limits, clock: Callable[[], float]) -> None:
         self.limits = limits
         self.buffered = 0
         self.date = _http_date()
         self.drain_started: float | None = None
-        self._drain = drain
+        self._drain = DrainPolicy()
         self._clock = clock
         self._open: set[Connection] = set()
 
@@ -138,10 +138,10 @@ class Connections:
         """Forget a connection that is gone."""
         self._open.discard(connection)
 
-    def start_drain(self) -> None:
-        """From now on every answer closes its connection. Idempotent: the first call counts."""
-        if self.drain_started is None:
-            self.drain_started = self._clock()
+    def start_drain(self, policy: DrainPolicy) -> None:
+        """From now on every answer closes its connection, until the drain is over by `policy`."""
+        self._drain = policy
+        self.drain_started = self._clock()
 
     def drain_over(self) -> bool:
         """Whether a started drain has ended."""
@@ -159,11 +159,14 @@ class Connections:
 
     async def keep_sweeping(self) -> None:
         """Sweep until cancelled."""
-        shortest = min(self._drain.idle, self.limits.linger, self.limits.head_timeout, self.limits.body_timeout)
-        period = min(SWEEP_SECONDS, max(shortest / 4, 0.01))
         while True:
-            await asyncio.sleep(period)
+            await asyncio.sleep(self._period())
             self.sweep()
+
+    def _period(self) -> float:
+        limits = self.limits
+        shortest = min(self._drain.idle, limits.linger, limits.head_timeout, limits.body_timeout, limits.keep_alive)
+        return min(SWEEP_SECONDS, max(shortest / 4, 0.01))
 
 
 def _http_date() -> bytes:

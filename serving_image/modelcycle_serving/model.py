@@ -156,20 +156,20 @@ def _runner(session: Any, signature: Signature) -> Callable[[Rows], Outputs]:
 def _replay(golden: Golden, run: Callable[[Rows], Outputs], profile: Profile) -> None:
     width = len(profile.features)
     if golden.inputs.shape[1] != width:
-        raise BundleRefused(
-            FailureReason.BUNDLE_MALFORMED, f"{layout.GOLDEN_FILE}: its rows do not fit the model's {width} columns"
-        )
+        message = f"{layout.GOLDEN_FILE}: its rows do not fit the model's {width} columns"
+        raise BundleRefused(FailureReason.BUNDLE_MALFORMED, message)
     try:
         given = answers.from_arrays(run(golden.inputs))
-        comparison = compare(golden, given)
-        BinCounter(profile).add_outputs(given)
-    except ProfileError as error:
-        raise BundleRefused(FailureReason.BUNDLE_MALFORMED, f"{layout.PROFILE_FILE}: {error}") from error
     except Exception as error:
         message = f"{layout.MODEL_FILE}: the model cannot answer the golden rows ({type(error).__name__})"
         raise BundleRefused(FailureReason.GOLDEN_MISMATCH, message) from error
+    comparison = compare(golden, given)
     if not comparison.ok:
         raise BundleRefused(FailureReason.GOLDEN_MISMATCH, f"{layout.GOLDEN_FILE}: {comparison.message}")
+    try:
+        BinCounter(profile).add_outputs(given)
+    except ProfileError as error:
+        raise BundleRefused(FailureReason.BUNDLE_MALFORMED, f"{layout.PROFILE_FILE}: {error}") from error
 
 
 def _warm_up(run: Callable[[Rows], Outputs], width: int) -> tuple[float, float]:

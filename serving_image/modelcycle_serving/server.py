@@ -42,16 +42,27 @@ class Config:
     environment: Mapping[str, str]
 
 
+class Stop:
+    """Whether, and how, the process was told to stop. The first word counts."""
+
+    def __init__(self) -> None:
+        self.asked: asyncio.Future[DrainPolicy] = asyncio.get_running_loop().create_future()
+
+    def ask(self, policy: DrainPolicy) -> None:
+        """Stop by draining as `policy` says."""
+        if not self.asked.done():
+            self.asked.set_result(policy)
+
+
 async def serve(config: Config) -> int:
     """Run until drained. Returns the exit code."""
     started = time.time()
     loop = asyncio.get_running_loop()
     app = App(config.model_name, version("modelcycle-serving"), time.perf_counter)
-    serving = Connections(config.limits, config.drain, loop.time)
-    metrics = Connections(config.limits, config.drain, loop.time)
-    stop = asyncio.Event()
-    for name in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(name, stop.set)
+    serving, metrics = (Connections(config.limits, loop.time) for _ in range(2))
+    stop = Stop()
+    loop.add_signal_handler(signal.SIGTERM, stop.ask, config.drain)
+    loop.add_signal_handler(signal.SIGINT, stop.ask, DrainPolicy(idle=0.0, settle=0.0, timeout=config.drain.timeout))
     try:
         servers = [
             await _listen(config.host, config.http_port, serving, app.serving, app.refused),
@@ -66,8 +77,7 @@ async def serve(config: Config) -> int:
         code = await _load(config, app, started, ports[0], stop)
         if code is not None:
             return code
-        await stop.wait()
-        await _drain(app, serving, metrics)
+        await _drain(app, serving, await stop.asked)
         return 0
     finally:
         for task in sweeps:
@@ -90,15 +100,13 @@ def _not_counted(request: Request, response: Response) -> None:
     """Refusals on the metrics port are no inference requests."""
 
 
-async def _load(config: Config, app: App, started: float, port: int, stop: asyncio.Event) -> int | None:
+async def _load(config: Config, app: App, started: float, port: int, stop: Stop) -> int | None:
     """Load and become ready. An exit code when the process must end instead."""
     begun = time.perf_counter()
     loading = asyncio.get_running_loop().run_in_executor(None, models.load, config.bundle, config.expected_digest)
-    stopping = asyncio.create_task(stop.wait())
-    waited: set[asyncio.Future[Any]] = {loading, stopping}
+    waited: set[asyncio.Future[Any]] = {loading, stop.asked}
     await asyncio.wait(waited, return_when=asyncio.FIRST_COMPLETED)
-    stopping.cancel()
-    if stop.is_set():
+    if stop.asked.done():
         log.info("stopped before the model was loaded")
         return 0
     try:
@@ -135,9 +143,9 @@ def _announce(config: Config, model: models.Model, port: int, seconds: float) ->
     )
 
 
-async def _drain(app: App, serving: Connections, metrics: Connections) -> None:
+async def _drain(app: App, serving: Connections, policy: DrainPolicy) -> None:
     app.start_drain()
-    serving.start_drain()
+    serving.start_drain(policy)
     log.info("draining", extra={"connections": len(serving)})
     begun = time.perf_counter()
     while not serving.drain_over():  # noqa: ASYNC110 - it ends by time as well as by connections

@@ -1,0 +1,117 @@
+"""Inference over the wire, against onnxruntime asked directly, and what is counted for it."""
+
+import re
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import onnxruntime
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+
+from modelcycle_bundle import layout, metric_names
+from modelcycle_serving import model as models
+from modelcycle_serving.counters import Counters
+from unit.serving import rig
+
+
+def expected(bundle: Path, rows: np.ndarray) -> dict[str, np.ndarray]:
+    session = onnxruntime.InferenceSession(bundle / layout.MODEL_DIR / layout.MODEL_FILE)
+    names = [output.name for output in session.get_outputs()]
+    return dict(zip(names, session.run(names, {"input": rows}), strict=True))
+
+
+def test_answers_equal_onnxruntime_to_the_bit(client: rig.Client, bundles: dict[str, Path]) -> None:
+    outputs = {each["name"]: each for each in client.infer(rig.matrix(rig.TABLE.tolist())).json["outputs"]}
+    wanted = expected(bundles["classes"], rig.TABLE)
+    assert outputs["label"]["data"] == wanted["label"].tolist()
+    assert outputs["probabilities"]["shape"] == [400, 2]
+    got = np.array(outputs["probabilities"]["data"], dtype=np.float32)
+    assert got.tobytes() == wanted["probabilities"].tobytes()
+
+
+@pytest.mark.parametrize(("name", "outputs"), [("names", ["label", "probabilities"]), ("values", ["prediction"])])
+def test_string_labels_and_regressions_are_answered(bundles: dict[str, Path], name: str, outputs: list[str]) -> None:
+    model = models.load(bundles[name], None)
+    answers = model.run(rig.TABLE[:5])
+    assert list(model.signature.output_names) == outputs
+    for output, values in expected(bundles[name], rig.TABLE[:5]).items():
+        assert answers[output].tolist() == values.tolist()
+    counters = Counters(model.profile, model.digest, "r", "p", 1.0)
+    counters.count_rows(rig.TABLE[:5], answers)
+    families = {each.name: each for each in text_string_to_metric_families(counters.exposition().decode())}
+    assert sum(sample.value for sample in families["modelcycle_prediction"].samples) == 5
+
+
+def test_metadata_names_columns_and_classes(client: rig.Client) -> None:
+    metadata = client.get("/v2/models/model").json
+    assert metadata["inputs"][0]["parameters"]["features"] == list(rig.FEATURES)
+    assert metadata["outputs"][1]["parameters"]["classes"] == ["0", "1"]
+    version = metadata["versions"][0]
+    assert client.get(f"/v2/models/model/versions/{version}/ready").json == {"name": "model", "ready": True}
+
+
+def test_missing_value_that_the_model_cannot_take_is_the_clients_error(client: rig.Client) -> None:
+    answer = client.infer(rig.matrix([[1.0, None, 3.0]]))
+    assert (answer.status, "height" in answer.json["error"]) == (400, True)
+
+
+def test_binary_extension_is_refused_by_name(client: rig.Client) -> None:
+    client.send(rig.infer_request(b"{}", "Inference-Header-Content-Length: 2"))
+    answer = client.answer()
+    assert (answer.status, answer.json["error"].split(":")[0]) == (400, "Inference-Header-Content-Length")
+
+
+def test_every_documented_metric_and_no_other_is_exported(server: rig.Server) -> None:
+    exported = {re.sub("_(bucket|count|sum)$", "", name) for name in server.samples()}
+    values = [value for name, value in vars(metric_names).items() if name.isupper() and isinstance(value, str)]
+    assert exported == set(values)
+
+
+def test_labels_survive_odd_feature_names(server: rig.Server) -> None:
+    assert set(rig.feature_sums(server.samples())) == set(rig.FEATURES)
+
+
+def test_counts_are_exact_under_concurrent_clients(server: rig.Server) -> None:
+    before = server.samples()
+
+    def load(seed: int) -> tuple[int, int, int]:
+        random = np.random.default_rng(seed)
+        rows = refused = 0
+        with server.client() as client:
+            for _ in range(60):
+                size = int(random.integers(1, 9))
+                batch = random.normal(size=(size, 3)).round(3).tolist()
+                if random.random() < 0.2:
+                    batch[0][0] = "x"
+                status = client.infer(rig.matrix(batch)).status
+                rows += size if status == 200 else 0
+                refused += status == 400
+        return rows, refused, 60 - refused
+
+    with ThreadPoolExecutor(8) as pool:
+        totals = np.array(list(pool.map(load, range(8)))).sum(axis=0)
+    after = server.samples()
+
+    def grown(name: str, **labels: str) -> float:
+        key = tuple(sorted(labels.items()))
+        return after[name][key] - before[name][key]
+
+    assert grown("modelcycle_rows_total") == totals[0]
+    assert grown("modelcycle_requests_total", code="400") == totals[1]
+    assert grown("modelcycle_requests_total", code="200") == totals[2]
+    assert grown("modelcycle_request_duration_seconds_count") == totals[2]
+    sums_before, sums_after = rig.feature_sums(before), rig.feature_sums(after)
+    assert {name: sums_after[name] - sums_before[name] for name in sums_after} == dict.fromkeys(rig.FEATURES, totals[0])
+    predicted = [sum(each["modelcycle_prediction_total"].values()) for each in (before, after)]
+    assert predicted[1] - predicted[0] == totals[0]
+
+
+def test_http_refusals_of_inference_requests_are_counted(server: rig.Server) -> None:
+    before = server.samples()["modelcycle_requests_total"]
+    with server.client() as client:
+        assert client.infer(b" " * 70000).status == 413
+    after = server.samples()["modelcycle_requests_total"]
+    assert {labels: after[labels] - before[labels] for labels in after if after[labels] != before[labels]} == {
+        (("code", "413"),): 1
+    }
