@@ -1,0 +1,93 @@
+"""The `fetch` command on a real signed bundle: exit codes, termination message, and a server on what it fetched."""
+
+import json
+import shutil
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from modelcycle_bundle import keys, layout, oms, provenance
+from modelcycle_bundle.contract import FailureReason, FetchResult, FetchTask, SealTask, from_json, to_json
+from unit.serving import rig
+
+
+@dataclass
+class Sealed:
+    """A published bundle and what its fetch needs."""
+
+    store: Path
+    digest: str
+    trust: Path
+    folder: Path
+
+    def fetch(self, **change: str) -> tuple[int, FetchResult]:
+        task = to_json(FetchTask(uri=change.get("uri", self.store.as_uri()), digest=self.digest))
+        message = self.folder / "termination"
+        done = subprocess.run(
+            [sys.executable, "-m", "modelcycle_serving", "fetch", "--destination", str(self.folder / "mount")],
+            env={
+                "MODELCYCLE_TASK": change.get("task", task),
+                "MODELCYCLE_TRUST_FILE": change.get("trust", str(self.trust)),
+                "MODELCYCLE_TERMINATION_LOG": str(message),
+            },
+            stdout=subprocess.PIPE,
+            text=True,
+            check=False,
+        )
+        assert all(json.loads(line)["time"] for line in done.stdout.splitlines())
+        return done.returncode, from_json(FetchResult, message.read_text())
+
+
+@pytest.fixture
+def sealed(bundles: dict[str, Path], tmp_path: Path) -> Sealed:
+    pair = keys.generate()
+    store = tmp_path / "store"
+    shutil.copytree(bundles["classes"], store)
+    manifest = oms.digest_directory(store / layout.MODEL_DIR)
+    task = SealTask("e", "u", 0, manifest.root, "sha256:" + "0" * 64, "file:///d.csv", "file:///o", None, {})
+    statement = provenance.seal(provenance.statement(task, manifest.root), pair.private_pem)
+    _put(store / layout.SIGNATURES_DIR / f"{keys.hint(pair.public_pem)}.sig", oms.sign(manifest, pair.private_pem))
+    _put(store / layout.PROVENANCE_DIR / layout.provenance_file("u", 0), statement)
+    (tmp_path / "keys.pem").write_text(pair.public_pem)
+    return Sealed(store, manifest.root, tmp_path / "keys.pem", tmp_path)
+
+
+def _put(path: Path, data: bytes) -> None:
+    path.parent.mkdir()
+    path.write_bytes(data)
+
+
+def test_verified_bundle_is_fetched_reported_and_served(sealed: Sealed) -> None:
+    code, result = sealed.fetch()
+    assert (code, result.digest, result.failure) == (0, sealed.digest, None)
+    server = rig.start(sealed.folder / "mount", "--expect-digest", sealed.digest, "--drain-settle", "0")
+    assert server.wait_for("ready")["digest"] == sealed.digest
+    server.terminate()
+    assert server.end() == 0
+
+
+def test_flipped_bit_is_refused_for_good(sealed: Sealed) -> None:
+    path = sealed.store / layout.MODEL_DIR / layout.MODEL_FILE
+    raw = bytearray(path.read_bytes())
+    raw[-1] ^= 1
+    path.write_bytes(raw)
+    code, result = sealed.fetch()
+    assert result.failure is not None
+    assert (code, result.failure.reason) == (1, FailureReason.DIGEST_MISMATCH)
+    assert not (sealed.folder / "mount" / layout.MODEL_DIR).exists()
+
+
+def test_untrusted_key_missing_trust_and_foreign_task_are_told_apart(sealed: Sealed) -> None:
+    other = sealed.folder / "other.pem"
+    other.write_text(keys.generate().public_pem)
+    changes = [{"trust": str(other)}, {"trust": "/nonexistent"}, {"task": "{}"}]
+    outcomes = [sealed.fetch(**change) for change in changes]
+    assert [code for code, _ in outcomes] == [1, 1, 1]
+    assert [result.failure and result.failure.reason for _, result in outcomes] == [
+        FailureReason.SIGNATURE_INVALID,
+        FailureReason.NO_TRUSTED_KEY,
+        FailureReason.TASK_INVALID,
+    ]
