@@ -4,15 +4,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from modelcycle_bundle.store import Store
-
 from demo.kubectl import Kubectl
+from demo.store import DATA_BUCKET, MODEL_BUCKET
+from modelcycle_bundle.store import Store
 
 ROOT = Path(__file__).parents[1]
 KUBECONFIG = ROOT / ".cluster" / "kubeconfig"
-STORE_NAMESPACE = "modelcycle-store"
 SYSTEM_NAMESPACE = "modelcycle-system"
-BUCKET = "plant"
 
 
 @dataclass(frozen=True)
@@ -20,7 +18,8 @@ class Plant:
     """A team's namespace."""
 
     kubectl: Kubectl
-    store: Store
+    data: Store
+    models: Store
 
     @property
     def name(self) -> str:
@@ -29,15 +28,15 @@ class Plant:
 
     def put(self, name: str, table: bytes) -> str:
         """Upload a table of this namespace; returns its URI."""
-        self.store.put_new(f"{self.name}/{name}", table)
-        return f"s3://{BUCKET}/{self.name}/{name}"
+        self.data.put_new(f"{self.name}/{name}", table)
+        return f"s3://{DATA_BUCKET}/{self.name}/{name}"
 
     def experiment(self, name: str, **spec: Any) -> dict[str, Any]:
         """An Experiment on the breast cancer records that fits one shallow tree, with `spec` laid over it."""
         base: dict[str, Any] = {
-            "data": {"uri": f"s3://{BUCKET}/{self.name}/train.csv", "target": "malignant"},
+            "data": {"uri": f"s3://{DATA_BUCKET}/{self.name}/train.csv", "target": "malignant"},
             "trainer": {"estimator": "sklearn.tree.DecisionTreeClassifier", "fixed": {"max_depth": 2}},
-            "output": {"uri": f"s3://{BUCKET}/{self.name}/models"},
+            "output": {"uri": f"s3://{MODEL_BUCKET}/{self.name}"},
         }
         for field, value in spec.items():
             merged = isinstance(base.get(field), dict) and field != "trainer"

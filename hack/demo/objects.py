@@ -3,11 +3,13 @@
 from collections.abc import Mapping
 from typing import Any, Final
 
+from demo.store import DATA_BUCKET, MODEL_BUCKET
+
 API: Final = "modelcycle.dev/v1alpha1"
-BUCKET: Final = "plant"
 DATA_KEY: Final = "screening/2026-11.csv"
-DATA_URI: Final = f"s3://{BUCKET}/{DATA_KEY}"
-OUTPUT_URI: Final = f"s3://{BUCKET}/models"
+DATA_URI: Final = f"s3://{DATA_BUCKET}/{DATA_KEY}"
+OUTPUT_FOLDER: Final = "screening"
+OUTPUT_URI: Final = f"s3://{MODEL_BUCKET}/{OUTPUT_FOLDER}"
 
 PILOT: Final = "screening-pilot"
 SEARCH: Final = "screening-search"

@@ -4,18 +4,17 @@ import json
 import time
 import urllib.request
 from collections.abc import Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
-from modelcycle_bundle.store import Store, open_store
-
-from demo import objects, records
+from demo import objects, records, store
 from demo.kubectl import Kubectl, condition, describe, is_current, is_stalled
 from demo.story import Story
 from modelcycle_bundle import keys, layout, oms
+from modelcycle_bundle.store import Store
 
-STORE_NAMESPACE: Final = "modelcycle-store"
 SYSTEM_NAMESPACE: Final = "modelcycle-system"
 TRIALS_SECONDS: Final = 300.0
 ROLLOUT_SECONDS: Final = 240.0
@@ -38,31 +37,22 @@ class Demo:
         """The same cluster, another namespace."""
         return replace(self.kubectl, namespace=namespace)
 
-    def store(self, port: int) -> Store:
-        """The demo's object store, through a forwarded port."""
-        return open_store(
-            f"s3://{objects.BUCKET}", {**self.store_environment(), "AWS_ENDPOINT_URL": f"http://127.0.0.1:{port}"}
-        )
-
-    def store_environment(self) -> dict[str, str]:
-        """Credentials that the store component was installed with, with the in-cluster endpoint."""
-        secret = json.loads(
-            self.outside(STORE_NAMESPACE).run("get", "secret", "modelcycle-store", "-o", "go-template={{json .data}}")
-        )
-        return {name: _decoded(value) for name, value in secret.items()}
+    def store(self) -> AbstractContextManager[tuple[Store, Store]]:
+        """Data bucket and model bucket, through a forwarded port."""
+        return store.opened(self.kubectl, store.environment(self.kubectl))
 
 
 def prepare(demo: Demo) -> str:
     """Namespace, store credentials, signing key, data."""
     kubectl, story = demo.kubectl, demo.story
     kubectl.apply(objects.namespace(kubectl.namespace))
-    kubectl.apply(objects.store_secret(demo.store_environment()))
+    kubectl.apply(objects.store_secret(store.environment(kubectl)))
     story.say(f"namespace {kubectl.namespace}, Secret modelcycle-store with the store's credentials")
     for line in kubectl.run("modelcycle", "keygen", "-n", kubectl.namespace).splitlines():
         story.say(f"[dim]kubectl modelcycle keygen:[/] {line}")
     table = records.as_csv()
-    with demo.outside(STORE_NAMESPACE).forward("svc/store", 7070) as port:
-        demo.store(port).put_new(objects.DATA_KEY, table)
+    with demo.store() as (data, _):
+        data.put_new(objects.DATA_KEY, table)
     story.say(f"{objects.DATA_URI}: {len(table)} bytes of real records (scikit-learn's breast cancer data)")
     return "key made and trusted, data in the store"
 
@@ -84,8 +74,8 @@ def train(demo: Demo, experiment: Mapping[str, Any]) -> str:
     if not is_current(done):
         raise StageFailed(f"Experiment/{name}: {describe(done)}")
     model = done["status"]["model"]
-    with demo.outside(STORE_NAMESPACE).forward("svc/store", 7070) as port:
-        hint, files = _check_signature(demo, demo.store(port), model["uri"], model["digest"])
+    with demo.store() as (_, models):
+        hint, files = _check_signature(demo, models, model["uri"], model["digest"])
     story.say(f"model {model['digest'][:23]}...  in {model['uri'].rsplit('/', 1)[0]}/")
     story.say(f"signature verified by hand: {files} files, key {hint[:12]}..., as the namespace's trust entry says")
     story.facts[name] = {
@@ -158,16 +148,15 @@ def refuse(demo: Demo) -> str:
     """Copy the live bundle, flip one bit of model.onnx, ask for it: refused with the reason, nothing served."""
     kubectl, story = demo.kubectl, demo.story
     model = (kubectl.get("experiment", objects.SEARCH) or {})["status"]["model"]
-    source = layout.sealed_prefix(model["digest"])
-    target = f"tampered/{source}"
-    with demo.outside(STORE_NAMESPACE).forward("svc/store", 7070) as port:
-        store = demo.store(port)
-        for entry in store.list(f"models/{source}"):
-            content = store.get(entry.path)
+    source = model["uri"].removeprefix(f"s3://{store.MODEL_BUCKET}/")
+    target = f"tampered/{layout.sealed_prefix(model['digest'])}"
+    with demo.store() as (_, models):
+        for entry in models.list(source):
+            content = models.get(entry.path)
             if entry.path.endswith(layout.MODEL_FILE):
                 content = content[:-1] + bytes([content[-1] ^ 1])
-            store.put_new(entry.path.replace(f"models/{source}", target), content)
-    uri = f"s3://{objects.BUCKET}/{target}"
+            models.put_new(entry.path.replace(source, target), content)
+    uri = f"s3://{store.MODEL_BUCKET}/{target}"
     story.say(f"copied the bundle to {uri[:40]}... and flipped one bit of {layout.MODEL_FILE}")
     kubectl.apply(objects.tampered_deployment(uri, model["digest"]))
     done = kubectl.wait("modeldeployment", objects.TAMPERED, is_stalled, 120)
@@ -218,11 +207,11 @@ def _digest(demo: Demo, experiment: str) -> str:
     return str((demo.kubectl.get("experiment", experiment) or {})["status"]["model"]["digest"])
 
 
-def _check_signature(demo: Demo, store: Store, uri: str, digest: str) -> tuple[str, int]:
+def _check_signature(demo: Demo, models: Store, uri: str, digest: str) -> tuple[str, int]:
     trust = (demo.outside(SYSTEM_NAMESPACE).get("configmap", "modelcycle-trust") or {})["data"][demo.kubectl.namespace]
-    prefix = uri.removeprefix(f"s3://{objects.BUCKET}/")
-    signatures = [e.path for e in store.list(f"{prefix}/{layout.SIGNATURES_DIR}")]
-    verified = oms.verify(store.get(signatures[0]), keys.split_pems(trust))
+    prefix = uri.removeprefix(f"s3://{store.MODEL_BUCKET}/")
+    signatures = [e.path for e in models.list(f"{prefix}/{layout.SIGNATURES_DIR}")]
+    verified = oms.verify(models.get(signatures[0]), keys.split_pems(trust))
     if verified.manifest.root != digest:
         raise StageFailed(f"the signature covers {verified.manifest.root}, status says {digest}")
     return verified.key_hint, len(verified.manifest.files)
@@ -251,9 +240,3 @@ def _load_summary(demo: Demo) -> dict[str, Any]:
     template = "jsonpath={.items[0].status.containerStatuses[0].state.terminated.message}"
     summary: dict[str, Any] = json.loads(demo.kubectl.run("get", "pods", "-l", "job-name=load", "-o", template))
     return summary
-
-
-def _decoded(value: str) -> str:
-    import base64
-
-    return base64.b64decode(value).decode()

@@ -3,17 +3,15 @@
 Needs `make cluster images install` (which `make test` does). Objects are named by namespace, so tests run side by side.
 """
 
-import base64
-import json
 import uuid
 from collections.abc import Iterator
 
 import pytest
-from modelcycle_bundle.store import Store, open_store
 
-from demo import records
+from demo import records, store
 from demo.kubectl import Kubectl
-from plant import BUCKET, KUBECONFIG, STORE_NAMESPACE, SYSTEM_NAMESPACE, Plant
+from modelcycle_bundle.store import Store
+from plant import KUBECONFIG, SYSTEM_NAMESPACE, Plant
 
 
 @pytest.fixture(scope="session")
@@ -27,21 +25,19 @@ def system() -> Kubectl:
 
 
 @pytest.fixture(scope="session")
-def store_environment(system: Kubectl) -> dict[str, str]:
+def credentials(system: Kubectl) -> dict[str, str]:
     """Credentials of the store component with its in-cluster endpoint."""
-    inside = Kubectl(KUBECONFIG, STORE_NAMESPACE)
-    data = json.loads(inside.run("get", "secret", "modelcycle-store", "-o", "go-template={{json .data}}"))
-    return {name: base64.b64decode(value).decode() for name, value in data.items()}
+    return store.environment(system)
 
 
 @pytest.fixture(scope="session")
-def store(system: Kubectl, store_environment: dict[str, str]) -> Iterator[Store]:
-    """The store, through a forwarded port."""
-    with Kubectl(KUBECONFIG, STORE_NAMESPACE).forward("svc/store", 7070) as port:
-        yield open_store(f"s3://{BUCKET}", {**store_environment, "AWS_ENDPOINT_URL": f"http://127.0.0.1:{port}"})
+def buckets(system: Kubectl, credentials: dict[str, str]) -> Iterator[tuple[Store, Store]]:
+    """Data and models, through a forwarded port."""
+    with store.opened(system, credentials) as pair:
+        yield pair
 
 
-def _plant(system: Kubectl, store: Store, store_environment: dict[str, str]) -> Plant:
+def _plant(buckets: tuple[Store, Store], credentials: dict[str, str]) -> Plant:
     name = f"plant-{uuid.uuid4().hex[:6]}"
     kubectl = Kubectl(KUBECONFIG, name)
     kubectl.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}})
@@ -50,18 +46,18 @@ def _plant(system: Kubectl, store: Store, store_environment: dict[str, str]) -> 
             "apiVersion": "v1",
             "kind": "Secret",
             "metadata": {"name": "modelcycle-store"},
-            "stringData": store_environment,
+            "stringData": credentials,
         }
     )
-    plant = Plant(kubectl, store)
+    plant = Plant(kubectl, *buckets)
     plant.put("train.csv", records.as_csv())
     return plant
 
 
 @pytest.fixture
-def bare_plant(system: Kubectl, store: Store, store_environment: dict[str, str]) -> Iterator[Plant]:
+def bare_plant(buckets: tuple[Store, Store], credentials: dict[str, str]) -> Iterator[Plant]:
     """A namespace with data and store credentials but no signing key."""
-    plant = _plant(system, store, store_environment)
+    plant = _plant(buckets, credentials)
     yield plant
     plant.kubectl.run("delete", "namespace", plant.name, "--wait=false")
 
@@ -74,9 +70,9 @@ def plant(bare_plant: Plant) -> Plant:
 
 
 @pytest.fixture(scope="module")
-def shared_plant(system: Kubectl, store: Store, store_environment: dict[str, str]) -> Iterator[Plant]:
+def shared_plant(buckets: tuple[Store, Store], credentials: dict[str, str]) -> Iterator[Plant]:
     """One namespace with a key for the tests of a module that do not disturb one another."""
-    plant = _plant(system, store, store_environment)
+    plant = _plant(buckets, credentials)
     plant.kubectl.run("modelcycle", "keygen", "-n", plant.name)
     yield plant
     plant.kubectl.run("delete", "namespace", plant.name, "--wait=false")

@@ -7,8 +7,9 @@ from typing import Any
 import pytest
 
 from demo.kubectl import condition, describe, is_current, is_stalled
+from demo.store import MODEL_BUCKET
 from modelcycle_bundle import keys, layout, oms
-from plant import BUCKET, Plant
+from plant import Plant
 
 SECONDS = 240.0
 
@@ -33,18 +34,18 @@ def serving(shared_plant: Plant, sealed: dict[str, str]) -> str:
 
 def copied(plant: Plant, uri: str, to: str, change: dict[str, bytes | None]) -> str:
     """Copy a bundle; a file whose path ends with a key of `change` gets other bytes, or is left out (None)."""
-    prefix = uri.removeprefix(f"s3://{BUCKET}/")
-    for entry in plant.store.list(prefix):
-        content: bytes | None = plant.store.get(entry.path)
+    prefix = uri.removeprefix(f"s3://{MODEL_BUCKET}/")
+    for entry in plant.models.list(prefix):
+        content: bytes | None = plant.models.get(entry.path)
         for suffix, other in change.items():
             content = other if entry.path.endswith(suffix) else content
         if content is not None:
-            plant.store.put_new(entry.path.replace(prefix, f"{plant.name}/{to}"), content)
-    return f"s3://{BUCKET}/{plant.name}/{to}"
+            plant.models.put_new(entry.path.replace(prefix, f"{plant.name}/{to}"), content)
+    return f"s3://{MODEL_BUCKET}/{plant.name}/{to}"
 
 
 def flipped(plant: Plant, uri: str) -> bytes:
-    content = plant.store.get(f"{uri.removeprefix(f's3://{BUCKET}/')}/model/{layout.MODEL_FILE}")
+    content = plant.models.get(f"{uri.removeprefix(f's3://{MODEL_BUCKET}/')}/model/{layout.MODEL_FILE}")
     return content[:-1] + bytes([content[-1] ^ 1])
 
 
@@ -63,12 +64,14 @@ def test_flipped_bit_is_refused(shared_plant: Plant, sealed: dict[str, str]) -> 
 
 
 def test_signature_of_another_key_is_refused_experiment_57(shared_plant: Plant, sealed: dict[str, str]) -> None:
-    prefix = sealed["uri"].removeprefix(f"s3://{BUCKET}/")
-    signature = next(e.path for e in shared_plant.store.list(f"{prefix}/{layout.SIGNATURES_DIR}"))
+    prefix = sealed["uri"].removeprefix(f"s3://{MODEL_BUCKET}/")
+    signature = next(e.path for e in shared_plant.models.list(f"{prefix}/{layout.SIGNATURES_DIR}"))
     trust = shared_plant.kubectl.run("get", "secret", "modelcycle-signing-key", "-o", "jsonpath={.data.public\\.pem}")
     import base64
 
-    manifest = oms.verify(shared_plant.store.get(signature), keys.split_pems(base64.b64decode(trust).decode())).manifest
+    manifest = oms.verify(
+        shared_plant.models.get(signature), keys.split_pems(base64.b64decode(trust).decode())
+    ).manifest
     stranger = keys.generate()
     forged = oms.sign(manifest, stranger.private_pem)
     uri = copied(shared_plant, sealed["uri"], "forged", {".sig": forged})

@@ -22,7 +22,7 @@ def ended(plant: Plant, experiment: dict[str, Any]) -> dict[str, Any]:
 
 
 CASES: list[tuple[str, bytes | None, dict[str, Any], str, str]] = [
-    ("no-data", None, {"data": {"uri": "s3://plant/nowhere/none.csv"}}, "DataNotFound", "nowhere"),
+    ("no-data", None, {"data": {"uri": "s3://factory/nowhere/none.csv"}}, "DataNotFound", "nowhere"),
     ("ragged", RAGGED, {}, "DataUnreadable", "row"),
     ("no-target", None, {"data": {"target": "scrap"}}, "TargetMissing", "scrap"),
     ("text-feature", TEXT_FEATURE, {}, "FeatureNotNumeric", "b"),
