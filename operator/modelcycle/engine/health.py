@@ -67,9 +67,9 @@ class HealthServer:
 
     async def start(self, port: int, host: str = "0.0.0.0") -> int:
         """Listen; the port listened on (`port` 0: any free one). Raises OSError when it is taken."""
-        self._runner = web.AppRunner(self.application(), access_log=None)
+        self._runner = web.AppRunner(self.application(), access_log=None, shutdown_timeout=1.0)
         await self._runner.setup()
-        await web.TCPSite(self._runner, host, port, shutdown_timeout=1.0).start()
+        await web.TCPSite(self._runner, host, port).start()
         bound: int = self._runner.addresses[0][1]
         return bound
 
