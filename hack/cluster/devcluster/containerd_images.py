@@ -6,9 +6,9 @@ import subprocess
 import tarfile
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
-from devcluster.buildah import Built
+from devcluster.buildah import MANIFEST, Built
 from devcluster.commands import ClusterError, run
 from devcluster.progress import Progress
 
@@ -56,33 +56,31 @@ def pinned_name(built: Built) -> str:
     return f"{built.image.tag.rpartition(':')[0]}@{built.digest}"
 
 
-def blobs_of(layout: Path, digest: str) -> list[str]:
-    """Digests of everything an image consists of, its manifest last."""
-    manifest: dict[str, Any] = json.loads(blob_path(layout, digest).read_text())
-    return [layer["digest"] for layer in manifest["layers"]] + [manifest["config"]["digest"], digest]
+def blobs_of(built: Built) -> dict[str, Path]:
+    """File of every blob by digest: layers, then the configuration, the manifest last."""
+    manifest: dict[str, Any] = json.loads((built.folder / MANIFEST).read_text())
+    digests = [*(layer["digest"] for layer in manifest["layers"]), manifest["config"]["digest"]]
+    return {digest: built.folder / digest.partition(":")[2] for digest in digests} | {built.digest: built.folder / MANIFEST}
 
 
-def blob_path(layout: Path, digest: str) -> Path:
-    return layout / "blobs" / digest.replace(":", "/", 1)
-
-
-def write_archive(built: Built, held: set[str], stream: Any) -> None:
+def write_archive(built: Built, held: set[str], stream: IO[bytes]) -> None:
     """Write an OCI archive of the image without the layers in `held`."""
-    manifest = blob_path(built.layout, built.digest)
+    manifest = built.folder / MANIFEST
     descriptor = {
         "mediaType": json.loads(manifest.read_text())["mediaType"],
         "digest": built.digest,
         "size": manifest.stat().st_size,
         "annotations": {"io.containerd.image.name": built.image.tag},
     }
+    blobs = blobs_of(built)
+    # Manifest and configuration are always sent: they are small, and the import reads them from the archive.
+    always = list(blobs)[-2:]
     with tarfile.open(fileobj=stream, mode="w|") as archive:
         _add(archive, "oci-layout", json.dumps({"imageLayoutVersion": "1.0.0"}).encode())
         _add(archive, "index.json", json.dumps({"schemaVersion": 2, "manifests": [descriptor]}).encode())
-        blobs = blobs_of(built.layout, built.digest)
-        for digest in dict.fromkeys(blobs):
-            # Manifest and config are always sent: they are small, and the import reads them from the archive.
-            if digest not in held or digest in blobs[-2:]:
-                archive.add(blob_path(built.layout, digest), f"blobs/{digest.replace(':', '/', 1)}", recursive=False)
+        for digest, file in blobs.items():
+            if digest in always or digest not in held:
+                archive.add(file, f"blobs/{digest.replace(':', '/', 1)}", recursive=False)
 
 
 def _add(archive: tarfile.TarFile, name: str, body: bytes) -> None:
