@@ -50,7 +50,7 @@ def settings() -> kopf.OperatorSettings:
     result.posting.enabled = False
     result.persistence.finalizer = f"{kinds.GROUP}/unused"
     result.scanning.disabled = True
-    result.watching.server_timeout = SERVER_TIMEOUT * (0.9 + 0.2 * random.random())
+    result.watching.server_timeout = int(SERVER_TIMEOUT * (0.9 + 0.2 * random.random()))
     result.watching.client_timeout = SERVER_TIMEOUT * 1.1 + 30.0
     result.networking.request_timeout = 30.0
     result.networking.error_backoffs = JitteredBackoffs()

@@ -83,7 +83,7 @@ class ExperimentReason(StrEnum):
     """A defect of a program."""
 
 
-class ConditionType(StrEnum):
+class ExperimentCondition(StrEnum):
     """Condition types of an Experiment."""
 
     READY = "Ready"

@@ -10,7 +10,7 @@ from enum import StrEnum
 from typing import Any, Final
 
 from modelcycle.api.conditions import MESSAGE_LIMIT, Condition, Outcome, build, timestamp
-from modelcycle.api.experiment import STATE_VERSION, ConditionType, ExperimentReason, ExperimentSpec, TrialState
+from modelcycle.api.experiment import STATE_VERSION, ExperimentCondition, ExperimentReason, ExperimentSpec, TrialState
 from modelcycle.experiment.history import History
 from modelcycle.experiment.ledger import MESSAGE_LIMIT as TRIAL_MESSAGE_LIMIT
 from modelcycle.experiment.ledger import Entry
@@ -129,11 +129,11 @@ def write_task(record: TaskRecord) -> dict[str, Any]:
 def conditions(world: World, standing: Standing) -> list[dict[str, Any]]:
     """All conditions from one standing."""
     done = standing.outcome is Outcome.READY
-    domain = [Condition(ConditionType.SUCCEEDED, done, standing.reason, standing.message)]
+    domain = [Condition(ExperimentCondition.SUCCEEDED, done, standing.reason, standing.message)]
     if standing.suspended:
         domain.append(
             Condition(
-                ConditionType.SUSPENDED, True, ExperimentReason.SUSPENDED, "spec.suspend is true: no new Job starts"
+                ExperimentCondition.SUSPENDED, True, ExperimentReason.SUSPENDED, "spec.suspend is true: no new Job starts"
             )
         )
     return build(
