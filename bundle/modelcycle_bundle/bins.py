@@ -146,7 +146,8 @@ def quantile_edges(ordered: Float32, parts: int) -> list[float]:
 
 def _just_below(value: float) -> float:
     """The next smaller float32 that is not subnormal: some libraries make the processor read subnormal limits as zero."""
-    below = float(np.nextafter(np.float32(value), np.float32(-np.inf)))
+    with np.errstate(over="ignore"):  # below the lowest number lies -inf, which is the limit wanted
+        below = float(np.nextafter(np.float32(value), np.float32(-np.inf)))
     if 0 < abs(below) < _SMALLEST:
         return 0.0 if below > 0 else -_SMALLEST
     return below

@@ -7,6 +7,7 @@ never hold cell values of the data.
 
 import dataclasses
 import json
+import math
 import types
 import typing
 from collections.abc import Mapping
@@ -287,7 +288,7 @@ class ContractError(ValueError):
 
 
 def to_json(value: object) -> str:
-    """One compact line with sorted keys; fields that are None are left out."""
+    """One compact line with sorted keys; fields that are None are left out. Raises ValueError for NaN and infinity."""
     return json.dumps(_plain(value), sort_keys=True, separators=(",", ":"), allow_nan=False)
 
 
@@ -297,14 +298,23 @@ def from_json(kind: type[T], text: str) -> T:
     Raises ContractError with the field's path.
     """
     try:
-        raw = json.loads(text, parse_constant=_refuse_constant)
-    except ValueError as error:
+        raw = json.loads(text, parse_constant=_refuse_constant, parse_float=_finite)
+    except ContractError:
+        raise
+    except (ValueError, RecursionError) as error:
         raise ContractError(f"not JSON: {error}") from error
     return typing.cast(T, _build(kind, raw, kind.__name__))
 
 
 def _refuse_constant(name: str) -> float:
     raise ContractError(f"{name} is not JSON")
+
+
+def _finite(text: str) -> float:
+    value = float(text)
+    if not math.isfinite(value):  # 1e999 is valid JSON and would become infinity
+        raise ContractError(f"the number {text[:20]} is out of range")
+    return value
 
 
 def _plain(value: Any) -> Any:
@@ -371,7 +381,7 @@ def _build_scalar(kind: Any, raw: Any, path: str) -> Any:
         except ValueError as error:
             raise ContractError(f"{path}: {raw!r} is not one of {[m.value for m in kind]}") from error
     if kind is float and isinstance(raw, int) and not isinstance(raw, bool):
-        return float(raw)
+        return _finite(str(raw))
     if not isinstance(raw, kind) or (isinstance(raw, bool) and kind is not bool):
         raise ContractError(f"{path}: expected {kind.__name__}")
     return raw
