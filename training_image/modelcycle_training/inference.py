@@ -15,7 +15,7 @@ class OnnxModel:
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = 1
         options.inter_op_num_threads = 1
-        options.log_severity_level = 3
+        options.log_severity_level = 4  # its errors are raised as well; its texts may quote inputs
         self._session = onnxruntime.InferenceSession(model, sess_options=options, providers=["CPUExecutionProvider"])
         self._input: str = self._session.get_inputs()[0].name
         self._outputs = tuple(output.name for output in self._session.get_outputs())

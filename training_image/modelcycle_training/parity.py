@@ -45,6 +45,8 @@ class Parity:
     rows: int
     max_difference: float
     """Absolute for probabilities, relative for a regression."""
+    edges: Float32Matrix
+    """The made-up rows that the estimator answers: all or none."""
     missing: Missing
 
 
@@ -62,28 +64,32 @@ class _Seen:
 
 def check(estimator: Any, model: OnnxModel, train: Float32Matrix, holdout: Float32Matrix) -> Parity:
     """Compare on hold-out and made-up rows. Raises TaskFailed with ConversionParityFailed."""
-    rows = np.concatenate([holdout[:MAX_ROWS], made_up_rows(train, holdout)])
+    edges = made_up_rows(train, holdout)
+    if not _takes(estimator, edges):  # an estimator of counts or categories may refuse what lies outside of them
+        edges = edges[:0]
+    rows = np.concatenate([holdout[:MAX_ROWS], edges])
     if not takes_missing(estimator, holdout):
         complete = rows[~np.isnan(rows).any(axis=1)]
-        return _require(_compare(estimator, model, complete), Missing.REFUSED)
+        return _require(_compare(estimator, model, complete), edges, Missing.REFUSED)
     gaps = rows_with_gaps(holdout)
     if np.isnan(train).any() or np.isnan(holdout).any():
-        return _require(_compare(estimator, model, np.concatenate([rows, gaps])), Missing.ANSWERED)
+        return _require(_compare(estimator, model, np.concatenate([rows, gaps])), edges, Missing.ANSWERED)
     # Forests take gaps that they were never trained on, and their converter does not. With complete data nobody asked for
     # that, so the model stands, and its card says that it does not answer gaps.
     missing = Missing.ANSWERED if _compare(estimator, model, gaps).holds else Missing.REFUSED
-    return _require(_compare(estimator, model, rows), missing)
+    return _require(_compare(estimator, model, rows), edges, missing)
 
 
-def _require(seen: _Seen, missing: Missing) -> Parity:
+def _require(seen: _Seen, edges: Float32Matrix, missing: Missing) -> Parity:
     if not seen.holds:
         raise failed(
             FailureClass.CONVERSION,
             FailureReason.CONVERSION_PARITY_FAILED,
             f"ONNX differs from scikit-learn by up to {seen.largest:.3g} (tolerance {seen.tolerance:.3g}),"
-            f" {seen.label_flips} of {seen.rows} labels differ: scale the features, or choose another estimator",
+            f" {seen.label_flips} of {seen.rows} labels differ:"
+            " scale the features, fill gaps with sklearn.impute.SimpleImputer, or choose another estimator",
         )
-    return Parity(seen.rows, seen.largest, missing)
+    return Parity(seen.rows, seen.largest, edges, missing)
 
 
 def _compare(estimator: Any, model: OnnxModel, rows: Float32Matrix) -> _Seen:
@@ -105,9 +111,13 @@ def _answers(model: OnnxModel, rows: Float32Matrix) -> Outputs:
 
 def takes_missing(estimator: Any, rows: Float32Matrix) -> bool:
     """Whether `predict` takes rows with missing values, found by trying."""
+    return _takes(estimator, rows_with_gaps(rows))
+
+
+def _takes(estimator: Any, rows: Float32Matrix) -> bool:
     try:
-        estimator.predict(rows_with_gaps(rows)[:2].astype(np.float64))
-    except ValueError:
+        estimator.predict(rows.astype(np.float64))
+    except (ValueError, IndexError):
         return False
     return True
 

@@ -102,7 +102,7 @@ def test_parity_gate_refuses_a_regression_that_is_slightly_off() -> None:
     onnx_model = load(export(model, LearningTask.REGRESSION, 4))
     assert check(model, onnx_model, INPUTS, INPUTS[:50]).max_difference <= 1e-4
     model.intercept_ += 0.01 * INPUTS[:, 0].std()
-    with pytest.raises(TaskFailed, match="tolerance 0.0001"):
+    with pytest.raises(TaskFailed, match=r"tolerance 0\.0001"):
         check(model, onnx_model, INPUTS, INPUTS[:50])
 
 

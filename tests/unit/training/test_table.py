@@ -1,5 +1,7 @@
 """What counts as a readable table, and that messages never repeat a cell."""
 
+import contextlib
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -104,7 +106,7 @@ def test_float32_numbers_survive_to_the_bit(rows: list[list[float]]) -> None:
 
 @given(st.binary(max_size=300))
 def test_any_bytes_give_a_table_or_a_documented_failure(data: bytes) -> None:
-    try:
-        read_table(data, "y")
-    except TaskFailed as error:
-        assert error.failure.message
+    # Anything but TaskFailed would end a Job with InternalError.
+    with contextlib.suppress(TaskFailed):
+        table = read_table(data, "y")
+        assert table.values.shape == (table.rows, table.columns - 1)
