@@ -30,15 +30,16 @@ class Kubectl:
     namespace: str
 
     def run(self, *args: str, stdin: str | None = None) -> str:
-        """Run `kubectl <args>` and return its output. Raises KubectlError."""
-        done = subprocess.run(
-            [_program(), "-n", self.namespace, *args],
-            input=stdin,
-            capture_output=True,
-            text=True,
-            env=self.environment(),
-            check=False,
-        )
+        """Run `kubectl <args>` in the namespace and return its output. Raises KubectlError."""
+        return self._run(["-n", self.namespace, *args], stdin)
+
+    def keygen(self) -> str:
+        """`kubectl modelcycle keygen`: a signing key for the namespace. kubectl wants a plugin's name before any flag."""
+        return self._run(["modelcycle", "keygen", "-n", self.namespace], None)
+
+    def _run(self, args: list[str], stdin: str | None) -> str:
+        command = [_program(), *args]
+        done = subprocess.run(command, input=stdin, capture_output=True, text=True, env=self.environment(), check=False)
         if done.returncode != 0:
             raise KubectlError(done.stderr.strip() or done.stdout.strip())
         return done.stdout

@@ -48,7 +48,7 @@ def prepare(demo: Demo) -> str:
     kubectl.apply(objects.namespace(kubectl.namespace))
     kubectl.apply(objects.store_secret(store.environment(kubectl)))
     story.say(f"namespace {kubectl.namespace}, Secret modelcycle-store with the store's credentials")
-    for line in kubectl.run("modelcycle", "keygen", "-n", kubectl.namespace).splitlines():
+    for line in kubectl.keygen().splitlines():
         story.say(f"[dim]kubectl modelcycle keygen:[/] {line}")
     table = records.as_csv()
     with demo.store() as (data, _):

@@ -19,7 +19,7 @@ MODEL_BUCKET: Final = "models"
 def environment(kubectl: Kubectl) -> dict[str, str]:
     """What goes into the Secret `modelcycle-store`: the component's credentials and its in-cluster endpoint."""
     inside = replace(kubectl, namespace=NAMESPACE)
-    data = json.loads(inside.run("get", "secret", "store-root", "-o", "go-template={{json .data}}"))
+    data = json.loads(inside.run("get", "secret", "store-root", "-o", "json"))["data"]
     root = {name: base64.b64decode(value).decode() for name, value in data.items()}
     return {
         "AWS_ACCESS_KEY_ID": root["ROOT_ACCESS_KEY"],

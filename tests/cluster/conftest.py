@@ -65,7 +65,7 @@ def bare_plant(buckets: tuple[Store, Store], credentials: dict[str, str]) -> Ite
 @pytest.fixture
 def plant(bare_plant: Plant) -> Plant:
     """The same with a key."""
-    bare_plant.kubectl.run("modelcycle", "keygen", "-n", bare_plant.name)
+    bare_plant.kubectl.keygen()
     return bare_plant
 
 
@@ -73,6 +73,6 @@ def plant(bare_plant: Plant) -> Plant:
 def shared_plant(buckets: tuple[Store, Store], credentials: dict[str, str]) -> Iterator[Plant]:
     """One namespace with a key for the tests of a module that do not disturb one another."""
     plant = _plant(buckets, credentials)
-    plant.kubectl.run("modelcycle", "keygen", "-n", plant.name)
+    plant.kubectl.keygen()
     yield plant
     plant.kubectl.run("delete", "namespace", plant.name, "--wait=false")

@@ -54,7 +54,7 @@ def test_missing_key_names_the_command_and_clears_engineering_56(bare_plant: Pla
     seen = ended(bare_plant, bare_plant.experiment("keyless"))
     assert condition(seen, "Stalled")["reason"] == "NoSigningKey"
     assert f"kubectl modelcycle keygen -n {bare_plant.name}" in condition(seen, "Stalled")["message"]
-    bare_plant.kubectl.run("modelcycle", "keygen", "-n", bare_plant.name)
+    bare_plant.kubectl.keygen()
     done = bare_plant.kubectl.wait("experiment", "keyless", is_current, SECONDS)
     assert done["status"]["model"]["digest"].startswith("sha256:")
 
