@@ -58,7 +58,9 @@ def violations(obj: Mapping[str, Any]) -> list[str]:
         "Ready is True beside Reconciling or Stalled": "Ready" in true and bool(true & {"Reconciling", "Stalled"}),
         "Ready False without Reconciling or Stalled": "Ready" not in true and not true & {"Reconciling", "Stalled"},
         "Reconciling and Stalled together": {"Reconciling", "Stalled"} <= true,
-        "a negative condition stays as False": bool({"Reconciling", "Stalled", "Suspended"} & (conditions.keys() - true)),
+        "a negative condition stays as False": bool(
+            {"Reconciling", "Stalled", "Suspended"} & (conditions.keys() - true)
+        ),
         "observedGeneration is ahead": status.get("observedGeneration", 0) > generation,
         "a condition without observedGeneration": any("observedGeneration" not in c for c in conditions.values()),
         "condition and status generations differ": any(
@@ -88,7 +90,9 @@ class Lab:
     def apply(self, spec: Mapping[str, Any]) -> None:
         """Create the Experiment, or change its spec."""
         if self.kube.read(EXPERIMENT, KEY.namespace, KEY.name) is None:
-            self.kube.seed(EXPERIMENT, KEY.namespace, {"metadata": {"name": KEY.name}, "spec": copy.deepcopy(dict(spec))})
+            self.kube.seed(
+                EXPERIMENT, KEY.namespace, {"metadata": {"name": KEY.name}, "spec": copy.deepcopy(dict(spec))}
+            )
         else:
             self.kube.edit(EXPERIMENT, KEY.namespace, KEY.name, lambda o: o.update(spec=copy.deepcopy(dict(spec))))
 
@@ -133,7 +137,9 @@ class Lab:
     def picture(self) -> list[tuple[str, str, str]]:
         """Names and versions of everything."""
         kinds = (EXPERIMENT, JOB, CONFIG_MAP)
-        return [(k.kind, o["metadata"]["name"], o["metadata"]["resourceVersion"]) for k in kinds for o in self.kube.find(k)]
+        return [
+            (k.kind, o["metadata"]["name"], o["metadata"]["resourceVersion"]) for k in kinds for o in self.kube.find(k)
+        ]
 
     @property
     def experiment(self) -> dict[str, Any]:

@@ -103,7 +103,8 @@ class JobController:
 
     def step(self, now: datetime) -> bool:
         """One round; whether anything changed."""
-        return any([self._step(job, now) for job in self.kube.find(JOB)])
+        moved = [self._step(job, now) for job in self.kube.find(JOB)]
+        return any(moved)
 
     def _step(self, job: Mapping[str, Any], now: datetime) -> bool:
         if any(c["status"] == "True" for c in (job.get("status") or {}).get("conditions", ())):

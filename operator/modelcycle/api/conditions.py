@@ -44,12 +44,17 @@ def build(
     now: datetime,
     domain: Sequence[Condition] = (),
 ) -> list[dict[str, Any]]:
-    """The whole `status.conditions` list, sorted by type, from one outcome. `previous` keeps transition times."""
+    """The whole `status.conditions` list from one outcome. `previous` keeps transition times and the stored order.
+
+    Server-side apply keeps the order of items it knows: a list sorted anew would differ from the stored one for ever.
+    """
     wanted = [Condition("Ready", outcome is Outcome.READY, reason, message), *domain]
     if outcome is not Outcome.READY:
         wanted.append(Condition(outcome.value, True, reason, message))
     before = {c.get("type"): c for c in previous}
-    return [_render(c, before.get(c.type), generation, now) for c in sorted(wanted, key=lambda c: c.type)]
+    order = {str(c.get("type")): at for at, c in enumerate(previous)}
+    ordered = sorted(wanted, key=lambda c: (order.get(c.type, len(order)), c.type))
+    return [_render(c, before.get(c.type), generation, now) for c in ordered]
 
 
 def _render(condition: Condition, before: Mapping[str, Any] | None, generation: int, now: datetime) -> dict[str, Any]:

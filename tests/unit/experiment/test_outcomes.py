@@ -1,0 +1,418 @@
+"""What users see when an Experiment goes well or badly: whole runs in virtual time, asserted on the stored objects."""
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from fakes.experiment_lab import KEY, MINIMAL, Lab, search
+from fakes.jobs import DATA_DIGEST, candidate, inspected, sealed, task_of, trained
+from modelcycle.kube.kinds import EXPERIMENT, JOB
+from modelcycle_bundle.contract import (
+    Failure,
+    FailureClass,
+    FailureReason,
+    InspectResult,
+    InspectTask,
+    SealResult,
+    SealTask,
+    TrialResult,
+    TrialTask,
+)
+
+
+def failing(failure_class: FailureClass, reason: FailureReason, message: str = "why") -> Any:
+    return lambda task: TrialResult(task.index, failure=Failure(failure_class, reason, message))
+
+
+@pytest.fixture
+def lab() -> Lab:
+    return Lab()
+
+
+def test_minimal_sample_is_one_trial_sealed(lab: Lab) -> None:
+    lab.apply(MINIMAL)
+    lab.settle()
+    assert lab.ready == ("True", "Succeeded", "best of 1 trial: roc_auc=0.5 (trial 0), sealed")
+    assert lab.status["summary"] == {"trials": "1/1", "best": "roc_auc=0.5", "model": candidate(0)[7:15]}
+    assert lab.status["model"]["digest"] == candidate(0)
+    assert lab.job_names() == []
+
+
+def test_first_look_starts_inspect_and_trials_at_once(lab: Lab) -> None:
+    lab.apply(search())
+    lab.reconcile()
+    assert lab.job_names() == ["inspect", "t0", "t1"]
+
+
+def test_best_is_the_highest_and_everything_is_recorded(lab: Lab) -> None:
+    lab.apply(search())
+    lab.settle()
+    assert lab.status["currentOptimalTrial"]["index"] == 3
+    assert lab.status["trials"] == {"total": 4, "succeeded": 4, "running": 0, "failed": 0, "metricsUnavailable": 0}
+    assert len(lab.ledger()) == 4
+
+
+def test_nothing_is_written_at_rest_engineering_79(lab: Lab) -> None:
+    lab.apply(search())
+    lab.settle()
+    before = len(lab.kube.writes)
+    for _ in range(5):
+        lab.wait(700)
+    assert len(lab.kube.writes) == before
+
+
+def test_ties_go_to_the_lowest_index(lab: Lab) -> None:
+    lab.jobs.programs.trial = lambda t: replace(trained(t), metrics={"roc_auc": "0.9"})
+    lab.apply(search())
+    lab.settle()
+    assert lab.status["currentOptimalTrial"]["index"] == 0
+
+
+def test_loss_is_minimised_without_a_declared_objective(lab: Lab) -> None:
+    lab.jobs.programs.trial = lambda t: TrialResult(
+        t.index, "log_loss", {"log_loss": str(1 + t.index)}, candidate(t.index), DATA_DIGEST
+    )
+    lab.apply(search())
+    lab.settle()
+    assert lab.status["currentOptimalTrial"]["index"] == 0
+
+
+def test_goal_ends_the_search_early(lab: Lab) -> None:
+    lab.apply(search(objective={"type": "maximize", "objectiveMetricName": "roc_auc", "goal": 0.5}, maxTrialCount=40))
+    lab.settle()
+    assert lab.ready[1] == "Succeeded"
+    assert "goal reached" in lab.ready[2]
+    assert lab.status["trials"]["succeeded"] < 5
+
+
+def test_exhausted_space_ends_the_search(lab: Lab) -> None:
+    kernel = {"name": "kernel", "parameterType": "categorical", "feasibleSpace": {"list": ["rbf", "linear"]}}
+    lab.apply(search(parameters=[kernel]))
+    lab.settle()
+    assert lab.status["summary"]["trials"] == "2/2"
+    assert "search space exhausted after 2 points" in lab.ready[2]
+
+
+@pytest.mark.parametrize("value", ["NaN", "inf", "-Infinity", "high", "", "1e999"])
+def test_unusable_objective_is_never_best_experiment_22(lab: Lab, value: str) -> None:
+    lab.jobs.programs.trial = lambda t: replace(trained(t), metrics={"roc_auc": value}) if t.index == 3 else trained(t)
+    lab.apply(search())
+    lab.settle()
+    assert lab.status["trials"]["metricsUnavailable"] == 1
+    assert lab.status["currentOptimalTrial"]["index"] == 2
+    assert lab.ready[1] == "Succeeded"
+
+
+def test_no_usable_trial_stalls(lab: Lab) -> None:
+    lab.jobs.programs.trial = failing(FailureClass.METRICS, FailureReason.METRIC_UNAVAILABLE, "roc_auc: one class only")
+    lab.apply(MINIMAL)
+    lab.settle()
+    assert lab.stalled
+    assert lab.ready[1] == "NoUsableTrial"
+    assert "one class only" in lab.ready[2]
+
+
+def test_max_failed_trials_stops_the_running_ones_experiment_34(lab: Lab) -> None:
+    lab.jobs.programs.trial = failing(FailureClass.TRAINER, FailureReason.TRAINER_RAISED, "ValueError")
+    lab.apply(search(maxTrialCount=20, maxFailedTrialCount=2))
+    lab.settle()
+    assert lab.stalled
+    assert lab.ready[1] == "MaxFailedTrialsReached"
+    assert lab.status["failures"] == [{"class": "Trainer", "count": 2}]
+    assert lab.job_names() == ["t0", "t1"]  # kept for their logs
+    lab.jobs.programs.trial = trained
+    lab.apply(search(maxTrialCount=6, maxFailedTrialCount=3))
+    lab.settle()
+    assert lab.ready[1] == "Succeeded"
+
+
+def test_fixing_the_trainer_starts_over(lab: Lab) -> None:
+    lab.jobs.programs.trial = failing(FailureClass.PARAMETERS, FailureReason.BAD_PARAMETERS)
+    lab.apply(MINIMAL)
+    lab.settle()
+    assert lab.stalled
+    lab.jobs.programs.trial = trained
+    lab.apply({**MINIMAL, "trainer": {"estimator": "sklearn.linear_model.LogisticRegression"}})
+    lab.settle()
+    assert lab.ready[1] == "Succeeded"
+    assert lab.status["trials"]["failed"] == 0
+
+
+def test_missing_key_stops_trials_and_clears_when_it_is_made(lab: Lab) -> None:
+    lab.jobs.programs.inspect = lambda t: InspectResult(key_present=False)
+    lab.jobs.hold = lambda job: "run" if "-t" in job["metadata"]["name"] else ""
+    lab.apply(search())
+    lab.settle()
+    assert lab.stalled
+    assert lab.ready[1] == "NoSigningKey"
+    assert "kubectl modelcycle keygen -n plant-7" in lab.ready[2]
+    assert lab.job_names() == []
+    lab.jobs.programs.inspect, lab.jobs.hold = inspected, lambda job: ""
+    lab.wait(61)
+    assert lab.ready[1] == "Succeeded"
+
+
+@pytest.mark.parametrize(
+    ("reason", "field"),
+    [
+        (FailureReason.TARGET_MISSING, "spec.data.target"),
+        (FailureReason.DATA_NOT_FOUND, "spec.data.uri"),
+        (FailureReason.DATA_CHANGED, "spec.data.digest"),
+    ],
+)
+def test_data_failure_of_inspect_names_the_field(lab: Lab, reason: FailureReason, field: str) -> None:
+    failure = Failure(FailureClass.DATA, reason, "column is_scrap is not there")
+    lab.jobs.programs.inspect = lambda t: replace(inspected(t), failure=failure)
+    lab.apply(search())
+    lab.settle()
+    assert lab.stalled
+    assert lab.ready[1] == reason
+    assert lab.ready[2].startswith(field)
+    assert lab.status["trials"]["failed"] == 0
+
+
+def test_data_failure_of_a_trial_holds_everything_and_clears(lab: Lab) -> None:
+    lab.jobs.programs.trial = failing(FailureClass.DATA, FailureReason.FEATURE_NOT_NUMERIC, "column line holds text")
+    lab.apply(search())
+    lab.settle()
+    assert lab.stalled
+    assert lab.ready[1] == "FeatureNotNumeric"
+    assert lab.status["trials"]["total"] == 0
+    lab.jobs.programs.trial = trained
+    lab.wait(61)
+    assert lab.ready[1] == "Succeeded"
+    assert len(lab.jobs.started) == len(set(lab.jobs.started))
+
+
+def test_changed_target_is_looked_at_at_once(lab: Lab) -> None:
+    def look(task: InspectTask) -> InspectResult:
+        missing = Failure(FailureClass.DATA, FailureReason.TARGET_MISSING, "no such column")
+        return inspected(task) if task.data.target == "scrap" else replace(inspected(task), failure=missing)
+
+    lab.jobs.programs.inspect = look
+    lab.apply(MINIMAL)
+    lab.settle()
+    assert lab.ready[1] == "TargetMissing"
+    lab.apply({**MINIMAL, "data": {**MINIMAL["data"], "target": "scrap"}})
+    lab.settle()
+    assert lab.ready[1] == "Succeeded"
+
+
+def test_unreachable_store_is_retried_and_no_result_is_lost_experiment_43(lab: Lab) -> None:
+    down = Failure(FailureClass.INFRASTRUCTURE, FailureReason.STORE_UNREACHABLE, "connection refused")
+    lab.jobs.programs.inspect = lambda t: replace(inspected(t), failure=down)
+    lab.jobs.programs.trial = lambda t: TrialResult(t.index, failure=down)
+    lab.apply(search())
+    lab.settle()
+    assert lab.ready[1] == "StoreUnreachable"
+    assert lab.status["trials"]["failed"] == 0
+    lab.jobs.programs.inspect, lab.jobs.programs.trial = inspected, trained
+    lab.wait(61)
+    assert lab.ready[1] == "Succeeded"
+
+
+def test_infrastructure_failures_count_in_the_end(lab: Lab) -> None:
+    down = Failure(FailureClass.INFRASTRUCTURE, FailureReason.STORE_DENIED, "put denied")
+    lab.jobs.programs.trial = lambda t: TrialResult(t.index, failure=down)
+    lab.apply(MINIMAL)
+    lab.settle()
+    for _ in range(5):
+        lab.wait(61)
+    assert lab.ready[1] == "NoUsableTrial"
+    assert lab.status["failures"] == [{"class": "Infrastructure", "count": 1}]
+
+
+def test_trial_that_read_other_bytes_is_repeated_and_not_counted_experiment_44(lab: Lab) -> None:
+    def train(task: TrialTask) -> TrialResult:
+        other = task.attempt == 0 and task.index == 0
+        return replace(trained(task), data_digest="sha256:" + "e" * 64) if other else trained(task)
+
+    lab.jobs.programs.trial = train
+    lab.apply(search())
+    lab.settle()
+    assert lab.ready[1] == "Succeeded"
+    assert lab.status["trials"]["total"] == 4
+    assert [name for name in lab.jobs.started if name.endswith("t0-1")] != []
+
+
+def test_trials_after_the_inspection_are_pinned(lab: Lab) -> None:
+    seen: dict[int, str | None] = {}
+
+    def train(task: TrialTask) -> TrialResult:
+        seen[task.index] = task.data.digest
+        return trained(task)
+
+    lab.jobs.programs.trial = train
+    lab.apply(search())
+    lab.settle()
+    assert seen == {0: None, 1: None, 2: DATA_DIGEST, 3: DATA_DIGEST}
+
+
+def test_lost_message_is_collected_from_the_store(lab: Lab) -> None:
+    lab.jobs.programs.trial = lambda t: "" if t.index == 1 else trained(t)
+    lab.apply(search())
+    lab.settle()
+    assert lab.ready[1] == "Succeeded"
+    assert lab.status["trials"]["succeeded"] == 4
+    assert any(name.endswith("collect-1") for name in lab.jobs.started)
+
+
+def test_result_that_is_lost_for_good_fails_the_trial(lab: Lab) -> None:
+    lab.jobs.programs.trial = lambda t: '{"index": 1, "met' if t.index == 1 else trained(t)
+    lab.jobs.programs.collect = failing(FailureClass.INFRASTRUCTURE, FailureReason.STORE_UNREACHABLE)
+    lab.apply(search())
+    lab.settle()
+    assert lab.status["trials"]["failed"] == 1
+    assert lab.ready[1] == "Succeeded"
+
+
+def test_image_that_does_not_exist_is_named_within_two_minutes_experiment_33(lab: Lab) -> None:
+    lab.jobs.hold = lambda job: "image"
+    lab.apply(MINIMAL)
+    lab.settle()
+    lab.wait(121)
+    assert lab.stalled
+    assert lab.ready[1] == "ImageUnavailable"
+    assert lab.status["trials"]["failed"] == 0
+    lab.jobs.hold = lambda job: ""
+    lab.wait(61)
+    assert lab.ready[1] == "Succeeded"
+
+
+def test_unschedulable_trial_fails_after_five_minutes_experiment_33(lab: Lab) -> None:
+    lab.jobs.hold = lambda job: "node" if job["metadata"]["name"].endswith("t0") else ""
+    lab.apply(MINIMAL)
+    lab.settle()
+    assert lab.ready[1] == "Searching"
+    lab.wait(301)
+    assert lab.ready[1] == "NoUsableTrial"
+    assert lab.status["recentTrials"][-1]["reason"] == "Unschedulable"
+
+
+def test_suspend_drains_and_false_resumes_experiment_38(lab: Lab) -> None:
+    lab.apply(search())
+    lab.reconcile()
+    lab.apply(search(suspend=True))
+    lab.settle()
+    assert lab.ready[:2] == ("False", "Suspended")
+    assert lab.status["trials"]["succeeded"] == 2
+    assert lab.job_names() == []
+    lab.apply(search(suspend=False))
+    lab.settle()
+    assert lab.ready[1] == "Succeeded"
+
+
+def test_more_trials_after_success_resume_the_search_experiment_37(lab: Lab) -> None:
+    lab.apply(search())
+    lab.settle()
+    lab.apply(search(maxTrialCount=6))
+    lab.settle()
+    assert lab.status["summary"]["trials"] == "6/6"
+    assert lab.status["model"]["digest"] == candidate(5)
+    assert len(lab.jobs.started) == len(set(lab.jobs.started))
+
+
+@pytest.mark.parametrize("where", ["data", "output"])
+def test_secret_of_the_key_is_forbidden_and_clears(lab: Lab, where: str) -> None:
+    spec = search()
+    spec[where] = {**spec[where], "secretRef": {"name": "modelcycle-signing-key"}}
+    lab.apply(spec)
+    lab.settle()
+    assert lab.stalled
+    assert lab.ready[1] == "ForbiddenSecret"
+    assert f"spec.{where}.secretRef" in lab.ready[2]
+    assert lab.jobs.started == []
+    lab.apply(search())
+    lab.settle()
+    assert lab.ready[1] == "Succeeded"
+
+
+def test_default_store_secret_as_key_is_forbidden_too(lab: Lab) -> None:
+    lab.apply(search(seal={"keySecretRef": {"name": "modelcycle-store"}}))
+    lab.settle()
+    assert lab.ready[1] == "ForbiddenSecret"
+
+
+def test_foreign_job_of_our_name_stalls_and_clears(lab: Lab) -> None:
+    lab.apply(search())
+    lab.reconcile()
+    name = next(j["metadata"]["name"] for j in lab.kube.find(JOB) if j["metadata"]["name"].endswith("t0"))
+    lab.kube.remove(JOB, KEY.namespace, name)
+    lab.kube.seed(
+        JOB,
+        KEY.namespace,
+        {"metadata": {"name": name}, "status": {"conditions": [{"type": "Complete", "status": "True"}]}},
+    )
+    lab.settle()
+    assert lab.stalled
+    assert lab.ready[1] == "NameTaken"
+    assert f"Job {name}" in lab.ready[2]
+    lab.kube.remove(JOB, KEY.namespace, name)
+    lab.wait(31)
+    assert lab.ready[1] == "Succeeded"
+
+
+@pytest.mark.parametrize("reason", [FailureReason.CANDIDATE_MISMATCH, FailureReason.GOLDEN_MISMATCH])
+def test_refused_seal_stalls_for_good(lab: Lab, reason: FailureReason) -> None:
+    lab.jobs.programs.seal = lambda t: SealResult(failure=Failure(FailureClass.POLICY, reason, "differs"))
+    lab.apply(MINIMAL)
+    lab.settle()
+    writes = len(lab.kube.writes)
+    lab.wait(4000)
+    assert lab.stalled
+    assert lab.ready[1] == reason
+    assert len(lab.kube.writes) == writes
+    assert "model" not in lab.status
+
+
+def test_seal_of_another_digest_is_a_mismatch(lab: Lab) -> None:
+    lab.jobs.programs.seal = lambda t: replace(sealed(t), digest=candidate(9))
+    lab.apply(MINIMAL)
+    lab.settle()
+    assert lab.ready[1] == "CandidateMismatch"
+
+
+def test_seal_without_key_is_tried_again(lab: Lab) -> None:
+    failure = Failure(FailureClass.POLICY, FailureReason.NO_SIGNING_KEY, "gone")
+    lab.jobs.programs.seal = lambda t: SealResult(failure=failure)
+    lab.apply(MINIMAL)
+    lab.settle()
+    assert lab.ready[1] == "NoSigningKey"
+    lab.jobs.programs.seal = sealed
+    lab.wait(61)
+    assert lab.ready[1] == "Succeeded"
+
+
+def test_seal_gets_what_the_trial_reported(lab: Lab) -> None:
+    tasks: list[SealTask] = []
+    lab.jobs.programs.seal = lambda t: (tasks.append(t), sealed(t))[1]
+    lab.apply(search())
+    lab.settle()
+    assert [(t.index, t.candidate_digest, t.data_digest) for t in tasks] == [(3, candidate(3), DATA_DIGEST)]
+    assert tasks[0].image_id == "localhost/t@sha256:1"
+
+
+def test_fixed_and_searched_parameter_is_an_invalid_spec(lab: Lab) -> None:
+    lab.apply(search(trainer={"estimator": "sklearn.svm.SVC", "fixed": {"max_depth": 3}}))
+    lab.settle()
+    assert lab.stalled
+    assert lab.ready[1] == "InvalidSpec"
+    assert "max_depth" in lab.ready[2]
+
+
+def test_newer_status_is_held(lab: Lab) -> None:
+    lab.apply(search())
+    lab.kube.set_status(EXPERIMENT, KEY.namespace, KEY.name, {"stateVersion": 2})
+    lab.reconcile()
+    assert lab.status == {"stateVersion": 2}
+    assert lab.job_names() == []
+
+
+def test_trial_jobs_carry_no_key(lab: Lab) -> None:
+    lab.apply(search())
+    lab.reconcile()
+    for job in lab.kube.find(JOB):
+        mounts_key = any("secret" in v for v in job["spec"]["template"]["spec"]["volumes"])
+        assert mounts_key == (job["metadata"]["labels"]["modelcycle.dev/task"] == "inspect")
+        assert task_of(job)["data"]["uri"] == "s3://factory/scrap/train.csv"
