@@ -43,6 +43,25 @@ test-cluster: cluster images store install ## the scenario and the faults on a r
 .PHONY: test
 test: test-unit test-control-plane test-cluster ## everything CI runs
 
+# ---- A Kubernetes and what runs in it: hack/cluster, standard library only ----
+CLUSTER_TOOL := $(PYTHON) hack/cluster
+
+.PHONY: cluster
+cluster: $(STAMP) ## a Kubernetes: CLUSTER=kind, node or existing (default: kind where Docker answers, else one node)
+	@$(CLUSTER_TOOL) up
+
+.PHONY: cluster-down
+cluster-down: ## stop it; PURGE=1 removes its state too
+	@$(CLUSTER_TOOL) down $(if $(filter 1,$(PURGE)),--purge)
+
+.PHONY: images
+images: ## the three images, built when their inputs changed, loaded into the cluster
+	@$(CLUSTER_TOOL) images
+
+.PHONY: store
+store: ## the S3-compatible store for tests and the demo
+	@$(CLUSTER_TOOL) store
+
 .PHONY: demo
 demo: cluster images store install ## the whole loop on real data, told step by step
 	PYTHONPATH=hack $(BIN)/python -m demo

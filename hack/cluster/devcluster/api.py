@@ -51,3 +51,13 @@ class Api:
             and status.get("updatedReplicas", 0) == wanted == status.get("availableReplicas", 0)
             and status.get("replicas", 0) == wanted
         )
+
+    def claims_older_than(self, moment: str) -> list[str]:
+        """Pods whose status still names a container started before `moment` (RFC 3339, UTC)."""
+        found = []
+        for pod in self.object("/api/v1/pods").get("items", []):
+            for container in pod.get("status", {}).get("containerStatuses", []):
+                begun = container.get("state", {}).get("running", {}).get("startedAt")
+                if begun and begun < moment:
+                    found.append(f"{pod['metadata']['namespace']}/{pod['metadata']['name']}")
+        return found

@@ -118,7 +118,11 @@ class Binaries:
         env = {**os.environ, "CGO_ENABLED": program.cgo, "GOFLAGS": "", "GOWORK": "off"}
         if len(program.commands) > 1:
             # One call builds the packages they share once; Go names the files after the folders.
-            run([compiler, "build", *flags, "-o", f"{scratch}/", *(path for _, path in program.commands)], cwd=folder, env=env)
+            run(
+                [compiler, "build", *flags, "-o", f"{scratch}/", *(path for _, path in program.commands)],
+                cwd=folder,
+                env=env,
+            )
         else:
             name, path = program.commands[0]
             run([compiler, "build", *flags, "-o", scratch / name, path], cwd=folder, env=env)

@@ -103,7 +103,9 @@ class ExistingEngine:
         context = run([kubectl, "config", "current-context"]).strip()
         if self.env.get("YES") != "1" and not self._agreed(context):
             raise ClusterError("nothing was done")
-        write_whole(self.paths.kubeconfig, run([kubectl, "config", "view", "--minify", "--flatten", "--raw"]), mode=0o600)
+        write_whole(
+            self.paths.kubeconfig, run([kubectl, "config", "view", "--minify", "--flatten", "--raw"]), mode=0o600
+        )
         run([kubectl, f"--kubeconfig={self.paths.kubeconfig}", "get", "--raw", "/readyz"], timeout=30)
         Facts(Engine.EXISTING).write(self.paths.facts)
         self.progress.say(f"using context {context}")
@@ -111,7 +113,10 @@ class ExistingEngine:
     def _agreed(self, context: str) -> bool:
         if not sys.stdin.isatty():
             raise ClusterError(f"using context {context} needs a yes: set YES=1 where nobody can be asked")
-        return input(f"Install modelcycle for development into context {context}? [y/N] ").strip().lower() in ("y", "yes")
+        return input(f"Install modelcycle for development into context {context}? [y/N] ").strip().lower() in (
+            "y",
+            "yes",
+        )
 
     def down(self) -> None:
         self.progress.say("an existing cluster is not ours to stop; `make uninstall` takes modelcycle out of it")

@@ -85,7 +85,9 @@ class Buildah:
             arguments += [word for volume in self._volumes() for word in ("--volume", volume)] if image.on_base else []
             # A fixed time makes the same inputs give the same digest on every machine and in every order.
             fixed = ["--isolation", "chroot", "--layers", "--timestamp", "0", "--pull-never"]
-            self._buildah("bud", *fixed, *arguments, "-f", str(REPOSITORY / image.dockerfile), "-t", image.tag, str(context))
+            self._buildah(
+                "bud", *fixed, *arguments, "-f", str(REPOSITORY / image.dockerfile), "-t", image.tag, str(context)
+            )
         with self._progress.step(f"store image {image.name}"):
             folder = self._folder(image)
             folder.parent.mkdir(parents=True, exist_ok=True)
@@ -118,7 +120,9 @@ class Buildah:
             run(["mmdebstrap", "--quiet", "--variant=minbase", selection, BASE_SUITE, archive], timeout=1800)
             container = self._buildah("from", "scratch").strip()
             self._buildah("add", container, str(archive), "/")
-            self._buildah("config", "--env", "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", container)
+            self._buildah(
+                "config", "--env", "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", container
+            )
             self._buildah("commit", "--rm", container, tag)
             archive.unlink()
         write_whole(stamp, wanted)

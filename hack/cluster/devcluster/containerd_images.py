@@ -40,7 +40,9 @@ class ContainerdImages:
     def _import(self, built: Built) -> None:
         held = set(run([*self._ctr, "content", "ls", "-q"]).split())
         words = [*self._ctr, "images", "import", "--local", "--digests=false", "-"]
-        with subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT) as process:
+        with subprocess.Popen(
+            words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+        ) as process:
             assert process.stdin is not None
             try:
                 write_archive(built, held, process.stdin)
@@ -60,7 +62,9 @@ def blobs_of(built: Built) -> dict[str, Path]:
     """File of every blob by digest: layers, then the configuration, the manifest last."""
     manifest: dict[str, Any] = json.loads((built.folder / MANIFEST).read_text())
     digests = [*(layer["digest"] for layer in manifest["layers"]), manifest["config"]["digest"]]
-    return {digest: built.folder / digest.partition(":")[2] for digest in digests} | {built.digest: built.folder / MANIFEST}
+    return {digest: built.folder / digest.partition(":")[2] for digest in digests} | {
+        built.digest: built.folder / MANIFEST
+    }
 
 
 def write_archive(built: Built, held: set[str], stream: IO[bytes]) -> None:

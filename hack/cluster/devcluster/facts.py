@@ -1,7 +1,7 @@
 """What is remembered about a cluster between calls: its engine, network and ports. Written before anything starts."""
 
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from enum import StrEnum
 from pathlib import Path
 
@@ -28,7 +28,7 @@ class Facts:
 
     engine: Engine
     net: int = 0
-    ports: Ports = Ports()
+    ports: Ports = field(default_factory=Ports)
 
     def write(self, path: Path) -> None:
         write_whole(path, json.dumps(asdict(self)) + "\n")

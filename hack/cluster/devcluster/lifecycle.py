@@ -4,6 +4,7 @@ import os
 import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import UTC, datetime
 
 from devcluster import pki, prerequisites, remains
 from devcluster.addresses import NodeAddresses
@@ -105,12 +106,19 @@ class OwnCluster:
         self._ensure(self.control_plane.controller_manager())
 
     def _start_node(self) -> None:
+        # No pod process is left from before: what the API server says of running containers is old.
+        old_before = None if remains.cgroup_processes(self.paths.name) else _now()
         remains.make_cgroups(self.paths.name)
         for command in (self.node.scheduler(), self.node.containerd()):
             self._ensure(command)
         self._wait("containerd", "containerd ready", lambda: attempt([*self.node.ctr(), "version"]), seconds=30)
         for command in (self.node.kubelet(), self.node.kube_proxy()):
             self._ensure(command)
+        if old_before is not None:
+            moment = old_before
+            self._wait(
+                "kubelet", "pods of the last run told apart", lambda: not self.api.claims_older_than(moment), seconds=60
+            )
 
     def wait_for_node(self) -> None:
         self._wait("kubelet", "node ready", lambda: self.api.node_ready(self.paths.name), seconds=90)
@@ -157,6 +165,10 @@ class OwnCluster:
             wait_for("pods ended", lambda: not remains.shims(self.paths.containerd_socket), seconds=5)
         except ClusterError:
             self.progress.say("    some pod helpers did not end by themselves; ending them")
+
+
+def _now() -> str:
+    return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def purge(paths: Paths) -> None:

@@ -4,7 +4,7 @@ import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
-from devcluster import addons, toolchain
+from devcluster import addons, dns, toolchain
 from devcluster.binaries import ALL, CONTROL_PLANE, VERSITYGW
 from devcluster.buildah import Buildah
 from devcluster.commands import ClusterError, wait_for, write_whole
@@ -72,13 +72,17 @@ class OwnEngine:
             kubectl = self._kubectl()
             addons.apply_dns(kubectl, cluster.node.addresses)
             addons.apply_volumes(kubectl, cluster.api, cluster.paths.state / "volumes", _remove_tree)
-            hint = "See `kubectl -n kube-system describe pods`."
-            wait_for("DNS ready", lambda: cluster.api.deployment_ready("kube-system", "coredns"), seconds=90, hint=hint)
+            wait_for("DNS ready", self._dns_ready, seconds=90, hint="See `kubectl -n kube-system describe pods`.")
 
     def _settled(self) -> bool:
         if self.cluster.addresses is None:
             return True
-        return self.cluster.api.deployment_ready("kube-system", "coredns") and not self._released_volumes()
+        return self._dns_ready() and not self._released_volumes()
+
+    def _dns_ready(self) -> bool:
+        server = self.cluster.node.addresses.dns_service_ip
+        rolled_out = self.cluster.api.deployment_ready("kube-system", "coredns")
+        return rolled_out and dns.resolves(server, "kubernetes.default.svc.cluster.local")
 
     def _released_volumes(self) -> bool:
         items = self.cluster.api.object("/api/v1/persistentvolumes").get("items", [])
@@ -86,7 +90,9 @@ class OwnEngine:
 
     def _require_up(self) -> None:
         if not self.cluster.healthy():
-            raise ClusterError(f"cluster {self.cluster.paths.name} does not run; start it with `python3 hack/cluster up`")
+            raise ClusterError(
+                f"cluster {self.cluster.paths.name} does not run; start it with `python3 hack/cluster up`"
+            )
 
     def _builder(self) -> Buildah:
         return Buildah(self.cluster.paths.cache, self.cluster.binaries, self.cluster.progress)

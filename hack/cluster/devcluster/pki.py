@@ -75,7 +75,7 @@ def _sign(pki: Path, party: Party) -> None:
     run(["openssl", "req", *_EC, "-keyout", f"{base}.key", "-out", f"{base}.csr", "-subj", party.subject])
     names = party.names or (f"DNS:{party.file}",)
     (pki / f"{party.file}.ext").write_text(f"subjectAltName={','.join(names)}\n")
-    signer = ["-CA", pki / "ca.crt", "-CAkey", pki / "ca.key", "-CAcreateserial", "-days", _DAYS]
+    signer: list[str | Path] = ["-CA", pki / "ca.crt", "-CAkey", pki / "ca.key", "-CAcreateserial", "-days", _DAYS]
     run(["openssl", "x509", "-req", "-in", f"{base}.csr", *signer, "-extfile", f"{base}.ext", "-out", f"{base}.crt"])
 
 

@@ -121,6 +121,14 @@ def unmount_below(folder: Path) -> None:
         raise ClusterError(f"mounts below {folder} cannot be removed; see `findmnt | grep {folder}`")
 
 
+def cni_results(files: Iterable[str], network: str) -> list[str]:
+    """Result files of one network; those of its pods' loopback carry the pod's id only."""
+    names = list(files)
+    mine = re.compile(rf"{re.escape(network)}-([0-9a-f]{{64}})-eth0")
+    pods = {found[1] for found in map(mine.fullmatch, names) if found}
+    return [name for name in names if mine.fullmatch(name) or name.removeprefix("cni-loopback-")[:64] in pods]
+
+
 def remove_outside_files(state: Path, cni_network: str, sockets: Iterable[Path]) -> None:
     """Files that kubelet, CNI and shims put where their programs fix the place."""
     logs = Path("/var/log/containers")
@@ -128,10 +136,8 @@ def remove_outside_files(state: Path, cni_network: str, sockets: Iterable[Path])
         if link.is_symlink() and Path(os.readlink(link)).is_relative_to(state):
             link.unlink(missing_ok=True)
     results = Path("/var/lib/cni/results")
-    mine = re.compile(rf"{re.escape(cni_network)}-[0-9a-f]{{64}}-eth0")
-    for file in results.iterdir() if results.is_dir() else ():
-        if mine.fullmatch(file.name):
-            file.unlink(missing_ok=True)
+    for file in cni_results(sorted(p.name for p in results.iterdir()) if results.is_dir() else [], cni_network):
+        (results / file).unlink(missing_ok=True)
     for socket in sockets:
         socket.unlink(missing_ok=True)
     for folder in ("containerd-state", "ipam"):
