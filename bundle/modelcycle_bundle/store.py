@@ -146,7 +146,11 @@ class Store:
             except StoreError as error:
                 # The client never repeats a conditional put by itself, because it cannot know whether the first one
                 # arrived. Looking before each attempt makes the repetition safe.
-                if error.failure.reason is not FailureReason.STORE_UNREACHABLE or time.monotonic() + pause > give_up:
+                if error.failure.reason is not FailureReason.STORE_UNREACHABLE:
+                    raise
+                if time.monotonic() + pause > give_up:
+                    if self._holds(path, data):
+                        return
                     raise
                 time.sleep(pause)
                 pause = min(2 * pause, 5.0)

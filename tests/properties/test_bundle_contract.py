@@ -90,7 +90,7 @@ def test_fields_of_a_newer_writer_are_ignored(task: contract.TrialTask, more: di
 )
 def test_any_text_parses_or_is_a_contract_error(kind: type, text: str) -> None:
     try:
-        value = contract.from_json(kind, text)
+        value: object = contract.from_json(kind, text)
     except contract.ContractError:
         return
     assert isinstance(value, kind)

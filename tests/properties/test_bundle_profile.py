@@ -82,7 +82,7 @@ def bin_by_the_book(feature: Feature, value: np.float32) -> str:
 
 def _subnormal_at_zero(feature: Feature, value: np.float32) -> bool:
     tiny = np.finfo(np.float32).tiny
-    return feature.low is not None and abs(feature.low) < 2 * tiny and abs(value) < 2 * tiny
+    return feature.low is not None and bool(abs(feature.low) < 2 * tiny and abs(value) < 2 * tiny)
 
 
 @given(served())

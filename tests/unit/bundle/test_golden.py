@@ -84,7 +84,7 @@ def test_expected_answers_must_be_finite_and_as_many_as_inputs() -> None:
     with pytest.raises(GoldenError, match="3 inputs but 2 outputs"):
         golden.make(INPUTS, ValueOutputs(np.zeros(2, np.float32)))
     with pytest.raises(GoldenError, match="float32"):
-        golden.make(INPUTS.astype(np.float64), VALUES)  # type: ignore[arg-type]
+        golden.make(INPUTS.astype(np.float64), VALUES)
 
 
 @pytest.mark.parametrize(

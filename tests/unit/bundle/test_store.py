@@ -1,0 +1,208 @@
+"""Stores: create-only writes, whole-segment listing, and every failure told as a reason without a credential."""
+
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from modelcycle_bundle import layout
+from modelcycle_bundle.contract import FailureClass, FailureReason
+from modelcycle_bundle.store import (
+    AlreadyThere,
+    Entry,
+    NotThere,
+    Patience,
+    Store,
+    StoreError,
+    StoreStalled,
+    open_object,
+    open_store,
+)
+from unit.bundle.s3_double import Answer, Dropped, serving
+
+IMPATIENT = Patience(retry_seconds=1, connect_seconds=1, silence_seconds=1, transfer_seconds=5)
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    return open_store(f"file://{tmp_path}/bucket", {})
+
+
+def test_an_object_is_written_once(store: Store) -> None:
+    store.put_new("a/b", b"1")
+    store.put_new("a/b", b"1")
+    with pytest.raises(AlreadyThere, match="a/b exists with other content"):
+        store.put_new("a/b", b"2")
+    assert store.get("a/b") == b"1"
+
+
+def test_of_many_concurrent_writers_one_wins(store: Store) -> None:
+    def attempt(number: int) -> bool:
+        try:
+            store.put_new("contested", str(number).encode())
+        except AlreadyThere:
+            return False
+        return True
+
+    with ThreadPoolExecutor(8) as pool:
+        wins = list(pool.map(attempt, range(32)))
+    assert sum(wins) == 1
+    assert store.get("contested") == str(wins.index(True)).encode()
+
+
+def test_a_listing_matches_whole_segments(store: Store) -> None:
+    for path in ("v1/x", "v1/y/z", "v10/x", "v1.txt"):
+        store.put_new(path, b"12")
+    assert store.list("v1") == [Entry("v1/x", 2), Entry("v1/y/z", 2)]
+    assert [entry.path for entry in store.list()] == ["v1.txt", "v1/x", "v1/y/z", "v10/x"]
+    assert store.list("absent") == []
+
+
+@pytest.mark.parametrize("name", ["empty", "with space", "ü#%25?.csv"])
+def test_any_name_and_no_bytes_survive(store: Store, name: str) -> None:
+    store.put_new(name, b"")
+    assert (store.get(name), list(store.stream(name)), store.list()) == (b"", [], [Entry(name, 0)])
+
+
+def test_a_stream_is_the_object(store: Store) -> None:
+    data = bytes(range(256)) * 4096
+    store.put_new("big", data)
+    assert b"".join(store.stream("big")) == data
+    assert store.size("big") == len(data)
+
+
+@pytest.mark.parametrize("path", ["../x", "a//b", "/a", "a/./b", "a/"])
+def test_a_path_cannot_leave_the_root(store: Store, path: str) -> None:
+    with pytest.raises(StoreError, match="part"):
+        store.get(path)
+
+
+@pytest.mark.parametrize("missing", [FailureReason.DATA_NOT_FOUND, FailureReason.MODEL_NOT_FOUND])
+def test_an_absent_object_has_the_caller_s_reason(tmp_path: Path, missing: FailureReason) -> None:
+    with pytest.raises(NotThere) as caught:
+        open_store(f"file://{tmp_path}", {}, missing).get("nothing")
+    assert caught.value.failure.reason is missing
+
+
+def test_an_object_s_uri_names_folder_and_object(tmp_path: Path) -> None:
+    (tmp_path / "data.csv").write_bytes(b"a,b\n")
+    store, path = open_object(f"file://{tmp_path}/data.csv", {})
+    assert (path, store.get(path)) == ("data.csv", b"a,b\n")
+
+
+def test_a_claim_is_read_below_its_mount(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(layout, "PVC_MOUNT", str(tmp_path))
+    (tmp_path / "claim" / "x").mkdir(parents=True)
+    (tmp_path / "claim" / "x" / "data.csv").write_bytes(b"1")
+    assert open_store("pvc://claim/x", {}).get("data.csv") == b"1"
+
+
+@pytest.mark.parametrize(
+    "uri",
+    [
+        "",
+        "models",
+        "/x",
+        "s3://",
+        "s3:///x",
+        "ftp://h/x",
+        "http://h/x",
+        "file://host/x",
+        "s3://b/a/../c",
+        "s3://b/x?v=1",
+        "s3://[b",
+    ],
+)
+def test_what_is_no_uri_of_a_store_is_refused(uri: str) -> None:
+    with pytest.raises(StoreError) as caught:
+        open_store(uri, {})
+    assert caught.value.failure.reason is FailureReason.DATA_NOT_FOUND
+
+
+def test_credentials_in_a_uri_are_refused_and_not_repeated() -> None:
+    with pytest.raises(StoreError, match="must not hold credentials") as caught:
+        open_store("s3://user:hunter2@bucket/x", {})
+    assert "hunter2" not in str(caught.value)
+
+
+@pytest.mark.parametrize("uri", ["s3://bucket", "s3://bucket/", "https://host/folder/"])
+def test_a_folder_is_no_object(uri: str) -> None:
+    with pytest.raises(StoreError, match="not an object"):
+        open_object(uri, {})
+
+
+@pytest.mark.parametrize("endpoint", ["junk", "://", "ftp://host", "http://", "http://host?x"])
+def test_an_endpoint_that_is_no_url_is_told(endpoint: str) -> None:
+    with pytest.raises(StoreError, match="AWS_ENDPOINT_URL") as caught:
+        open_store("s3://bucket/x", {"AWS_ENDPOINT_URL": endpoint})
+    assert caught.value.failure.reason is FailureReason.STORE_UNREACHABLE
+
+
+@pytest.mark.parametrize(
+    ("status", "reason", "failure_class"),
+    [
+        (401, FailureReason.STORE_DENIED, FailureClass.INFRASTRUCTURE),
+        (403, FailureReason.STORE_DENIED, FailureClass.INFRASTRUCTURE),
+        (404, FailureReason.DATA_NOT_FOUND, FailureClass.DATA),
+        (503, FailureReason.STORE_UNREACHABLE, FailureClass.INFRASTRUCTURE),
+    ],
+)
+def test_a_refusal_is_told_as_its_reason_without_the_secret(
+    status: int, reason: FailureReason, failure_class: FailureClass
+) -> None:
+    with serving(lambda method, path: Answer(status, b"<Error><Code>Nope</Code></Error>")) as (env, _):
+        store = open_store("s3://bucket/timed-out-404", env, patience=IMPATIENT)
+        for call in (lambda: store.get("x"), lambda: store.list(), lambda: store.put_new("x", b"1")):
+            with pytest.raises(StoreError) as caught:
+                call()
+            assert (caught.value.failure.reason, caught.value.failure.failure_class) == (reason, failure_class)
+            assert "hidden-secret" not in str(caught.value)
+            assert "s3://bucket/timed-out-404" in str(caught.value)
+
+
+def test_a_burst_of_errors_is_ridden_out() -> None:
+    answers = iter([Answer(503), Answer(500), Answer(200, b"data")])
+    with serving(lambda method, path: next(answers)) as (env, recorder):
+        assert open_store("s3://bucket", env, patience=Patience(retry_seconds=10)).get("x") == b"data"
+    assert recorder.requests == ["GET /bucket/x"] * 3
+
+
+def test_a_put_whose_answer_was_lost_is_found_there_on_the_next_look() -> None:
+    stored: list[bytes] = []
+
+    def lose_the_first_answer(method: str, path: str) -> Answer:
+        if method == "PUT":
+            stored.append(b"data")
+            return Dropped() if len(stored) == 1 else Answer(412)
+        if not stored:
+            return Answer(404)
+        return Answer(200, b"data")
+
+    with serving(lose_the_first_answer) as (env, recorder):
+        open_store("s3://bucket", env, patience=IMPATIENT).put_new("x", b"data")
+    assert [request.split()[0] for request in recorder.requests] == ["HEAD", "PUT", "PUT", "HEAD", "GET"]
+
+
+def test_a_server_that_goes_silent_is_a_stall_within_the_limits_experiment_61() -> None:
+    release = threading.Event()
+    with serving(lambda method, path: Answer(200, b"12345", declared=10, hang=release)) as (env, _):
+        store = open_store("s3://bucket", env, patience=IMPATIENT)
+        with pytest.raises(StoreStalled) as caught:
+            list(store.stream("x"))
+        release.set()
+    assert caught.value.failure.failure_class is FailureClass.INFRASTRUCTURE
+
+
+def test_a_closed_port_is_unreachable() -> None:
+    store = open_store("s3://bucket", {"AWS_ENDPOINT_URL": "http://127.0.0.1:1"}, patience=IMPATIENT)
+    with pytest.raises(StoreError) as caught:
+        store.get("x")
+    assert caught.value.failure.reason is FailureReason.STORE_UNREACHABLE
+
+
+def test_plain_http_reads_when_allowed_by_the_environment() -> None:
+    with serving(lambda method, path: Answer(200, path.encode())) as (env, _):
+        host = env["AWS_ENDPOINT_URL"].removeprefix("http://")
+        store, path = open_object(f"http://{host}/folder/data.csv", {"AWS_ALLOW_HTTP": "true"})
+        assert store.get(path) == b"/folder/data.csv"
