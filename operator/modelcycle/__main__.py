@@ -66,12 +66,16 @@ def main(arguments: Sequence[str]) -> int:
         print(f"modelcycle: {error}", file=sys.stderr)
         return 2
     logs.configure(settings.log_format)
+    # Not asyncio.run: it waits for leftover tasks, and a watcher of kopf may swallow its cancellation.
+    loop = asyncio.new_event_loop()
     try:
-        return asyncio.run(serve(settings))
+        return loop.run_until_complete(serve(settings))
     except (LoginError, OSError) as error:
         _log.error("cannot start: %s", error)
         return 2
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    code = main(sys.argv[1:])
+    logging.shutdown()
+    os._exit(code)

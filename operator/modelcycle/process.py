@@ -8,7 +8,7 @@ import asyncio
 import logging
 import signal
 import uuid
-from collections.abc import Coroutine, Sequence
+from collections.abc import Collection, Coroutine, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -130,9 +130,11 @@ class Operator:
             ]
             for worker in workers:
                 worker.add_done_callback(self._ended)
-            self._start("resync", parts.resync.run())
-            self._start("sampler", parts.sampler.run(parts.queue.add))
-            self._start("trust", self._watch_trust(parts))
+            background = {
+                self._start("resync", parts.resync.run()),
+                self._start("sampler", parts.sampler.run(parts.queue.add)),
+                self._start("trust", self._watch_trust(parts)),
+            }
             watches_end = asyncio.Event()
             watches = asyncio.create_task(self._watch(parts, watches_end), name="watches")
             watches.add_done_callback(self._ended)
@@ -141,6 +143,8 @@ class Operator:
             _log.info("stopping: finishing the plans that are running")
             parts.queue.shut_down()
             await asyncio.wait(workers, timeout=DRAIN_SECONDS)
+            # Before the watches: kopf waits seconds for every task that was started after its own.
+            await self._cancel(background)
             watches_end.set()
             await asyncio.wait([watches], timeout=DRAIN_SECONDS)
 
@@ -177,17 +181,22 @@ class Operator:
 
     async def _end(self) -> None:
         self.stop.set()
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self._cancel(self._tasks)
         if self._elector is not None:
             await self._elector.release()
         self._telemetry.leading(0)
 
-    def _start(self, name: str, work: Coroutine[Any, Any, None]) -> None:
+    def _start(self, name: str, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         task = asyncio.create_task(work, name=name)
         self._tasks.add(task)
         task.add_done_callback(self._ended)
+        return task
+
+    @staticmethod
+    async def _cancel(tasks: Collection[asyncio.Task[None]]) -> None:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
 
     def _ended(self, task: asyncio.Task[None]) -> None:
         """A task that ends before `stop` takes the process with it."""

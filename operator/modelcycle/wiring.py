@@ -33,6 +33,10 @@ class WatchObserver(Protocol):
         """One event came."""
 
 
+class WatchesEnded(Exception):
+    """A watch stream died; the text names the task, the cause is attached."""
+
+
 class JitteredBackoffs:
     """Seconds between retries of a watch or list: 1, 2, 4 ... 30 for ever, each cut at random. A finite list would end the operator."""
 
@@ -82,7 +86,8 @@ async def run(
 ) -> None:
     """Watch until `stop` is set. Calls `started` once kopf has taken the signals, so that the caller can take them back.
 
-    Raises whatever a watcher dies of: a restart is always safe.
+    Raises WatchesEnded as soon as one of kopf's tasks ends by itself. kopf then stops too, but can take up to EXIT_SECONDS over it while
+    its other watchers wait for a login; meanwhile nobody would watch.
     """
     before = asyncio.all_tasks()
     tasks = await kopf.spawn_tasks(
@@ -95,7 +100,12 @@ async def run(
         stop_flag=stop,
     )
     started()
-    await kopf.run_tasks(tasks, ignored=before)
+    running = asyncio.create_task(kopf.run_tasks(tasks, ignored=before), name="kopf")
+    ended, _ = await asyncio.wait({running, *tasks}, return_when=asyncio.FIRST_COMPLETED)
+    if not stop.is_set():
+        first = next(iter(ended))
+        raise WatchesEnded(f"kopf's task {first.get_name()!r} ended") from first.exception()
+    await running
 
 
 def _login(settings: kopf.OperatorSettings, **_: Any) -> kopf.ConnectionInfo | None:
