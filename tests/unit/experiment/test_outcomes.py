@@ -403,10 +403,13 @@ def test_fixed_and_searched_parameter_is_an_invalid_spec(lab: Lab) -> None:
 
 def test_newer_status_is_held(lab: Lab) -> None:
     lab.apply(search())
-    lab.kube.set_status(EXPERIMENT, KEY.namespace, KEY.name, {"stateVersion": 2})
     lab.reconcile()
-    assert lab.status == {"stateVersion": 2}
-    assert lab.job_names() == []
+    newer = {**lab.status, "stateVersion": 2}
+    lab.kube.set_status(EXPERIMENT, KEY.namespace, KEY.name, newer)
+    lab.apply(search(maxTrialCount=9, parallelTrialCount=9))
+    lab.reconcile()
+    assert lab.status == newer
+    assert lab.job_names() == ["inspect", "t0", "t1"]
 
 
 def test_trial_jobs_carry_no_key(lab: Lab) -> None:
