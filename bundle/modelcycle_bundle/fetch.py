@@ -173,7 +173,7 @@ def _read_sidecars(job: _Job, store: Store, entries: Sequence[Entry], folder: st
 
 def _signature(job: _Job, sidecars: Sequence[_Sidecar]) -> _Signed | Failure:
     if not sidecars:
-        message = f"{job.task.uri}: no signature lies beside the model"
+        message = f"{job.task.uri}: no signature of at most {MAX_SIDECAR_BYTES} bytes lies beside the model"
         return _refuse(FailureReason.SIGNATURE_MISSING, message).failure
     reasons: list[str] = []
     for sidecar in sidecars:

@@ -102,16 +102,16 @@ class Store:
 
     def get(self, path: str) -> bytes:
         """All bytes of an object. Raises StoreError, NotThere when there is none."""
-        return self._call(path, lambda: bytes(obstore.get(self._inner, self._full(path)).bytes()))
+        return self._call(path, lambda: bytes(obstore.get(self._inner, self._readable(path)).bytes()))
 
     def size(self, path: str) -> int:
         """Bytes of an object. Raises StoreError."""
-        return self._call(path, lambda: int(obstore.head(self._inner, self._full(path))["size"]))
+        return self._call(path, lambda: int(obstore.head(self._inner, self._readable(path))["size"]))
 
     def stream(self, path: str) -> Iterator[bytes]:
         """The bytes of an object as they arrive; a dropped connection is resumed. Raises StoreError, also while iterating."""
         chunks = self._call(
-            path, lambda: iter(obstore.get(self._inner, self._full(path)).stream(min_chunk_size=_STREAM_CHUNK))
+            path, lambda: iter(obstore.get(self._inner, self._readable(path)).stream(min_chunk_size=_STREAM_CHUNK))
         )
         while (chunk := self._call(path, lambda: next(chunks, None))) is not None:
             yield bytes(chunk)
@@ -170,6 +170,19 @@ class Store:
         if path and any(part in ("", ".", "..") for part in path.split("/")):
             raise StoreError(_unusable(self._where(path), "the path has an empty, '.' or '..' part", self._missing))
         return "/".join(part for part in (self._prefix, path) if part)
+
+    def _readable(self, path: str) -> str:
+        """The full path of an object to read; in a folder no part of it below the root may be a symbolic link."""
+        full = self._full(path)
+        if isinstance(self._inner, LocalStore):
+            place = Path("/", self._prefix)
+            for part in path.split("/"):
+                place /= part
+                if place.is_symlink():
+                    raise StoreError(
+                        _unusable(self._where(path), "a symbolic link, which is not followed", self._missing)
+                    )
+        return full
 
     def _where(self, path: str) -> str:
         return f"{self.uri}/{path}" if path else self.uri

@@ -32,6 +32,16 @@ class Recorder:
     requests: list[str] = field(default_factory=list)
 
 
+def listing(sizes: dict[str, int]) -> bytes:
+    """Body of an S3 listing of these keys."""
+    contents = "".join(
+        f"<Contents><Key>{key}</Key><Size>{size}</Size><ETag>1</ETag>"
+        "<LastModified>2026-11-23T07:00:00.000Z</LastModified></Contents>"
+        for key, size in sorted(sizes.items())
+    )
+    return f"<ListBucketResult><IsTruncated>false</IsTruncated>{contents}</ListBucketResult>".encode()
+
+
 @contextmanager
 def serving(answer: Callable[[str, str], Answer]) -> Iterator[tuple[dict[str, str], Recorder]]:
     """Environment of a store at a server whose answers come from `answer(method, path)`."""

@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ from modelcycle_bundle import keys, layout, oms, provenance
 from modelcycle_bundle.contract import FailureClass, FailureReason, FetchResult, FetchTask
 from modelcycle_bundle.fetch import fetch
 from unit.bundle.bundles import FILES, Sealed, seal_task, write_bundle
+from unit.bundle.s3_double import Answer, listing, serving
 
 KEY = keys.generate()
 OTHER_KEY = keys.generate()
@@ -123,6 +125,12 @@ def add_unlisted_file(sealed: Sealed) -> None:
     (sealed.folder / layout.MODEL_DIR / "extra.bin").write_bytes(b"")
 
 
+def link_to_a_listed_file(sealed: Sealed) -> None:
+    model = sealed.folder / layout.MODEL_DIR / layout.MODEL_FILE
+    model.rename(sealed.folder / "elsewhere")
+    model.symlink_to(sealed.folder / "elsewhere")
+
+
 def remove_listed_file(sealed: Sealed) -> None:
     (sealed.folder / layout.MODEL_DIR / layout.CARD_MD_FILE).unlink()
 
@@ -149,6 +157,7 @@ REFUSALS: list[tuple[Callable[[Sealed], None], FailureReason]] = [
     (provenance_by_untrusted_key, FailureReason.PROVENANCE_INVALID),
     (signature_as_provenance, FailureReason.PROVENANCE_INVALID),
     (add_unlisted_file, FailureReason.BUNDLE_MALFORMED),
+    (link_to_a_listed_file, FailureReason.MODEL_NOT_FOUND),
     (remove_listed_file, FailureReason.BUNDLE_MALFORMED),
     (remove_model, FailureReason.BUNDLE_MALFORMED),
     (remove_all, FailureReason.MODEL_NOT_FOUND),
@@ -199,6 +208,26 @@ def test_an_unreachable_store_is_infrastructure(destination: Path) -> None:
         (FailureClass.INFRASTRUCTURE, FailureReason.STORE_UNREACHABLE),
         (FailureClass.INFRASTRUCTURE, FailureReason.FETCH_TIMEOUT),
     }
+
+
+def test_a_download_that_stalls_is_a_timeout_experiment_61(sealed: Sealed, destination: Path) -> None:
+    release = threading.Event()
+    found = {str(path.relative_to(sealed.folder)): path for path in sealed.folder.rglob("*") if path.is_file()}
+
+    def stall_in_the_model(method: str, path: str) -> Answer:
+        if "list-type=2" in path:
+            return Answer(200, listing({f"m/{name}": file.stat().st_size for name, file in found.items()}))
+        data = found[path.removeprefix("/models/m/")].read_bytes()
+        stalls = path.endswith(layout.MODEL_FILE)
+        return Answer(200, data[:70_000], len(data), release) if stalls else Answer(200, data)
+
+    with serving(stall_in_the_model) as (env, _):
+        task = FetchTask(uri="s3://models/m", digest=sealed.digest, timeout_seconds=1)
+        failure = fetch(task, KEY.public_pem, destination, env).failure
+        release.set()
+    assert failure is not None
+    assert (failure.failure_class, failure.reason) == (FailureClass.INFRASTRUCTURE, FailureReason.FETCH_TIMEOUT)
+    assert_nothing_landed(destination)
 
 
 def test_fetching_twice_keeps_the_verified_bundle_without_the_store(sealed: Sealed, destination: Path) -> None:

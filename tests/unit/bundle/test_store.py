@@ -85,6 +85,17 @@ def test_an_absent_object_has_the_caller_s_reason(tmp_path: Path, missing: Failu
     assert caught.value.failure.reason is missing
 
 
+def test_a_symbolic_link_is_not_followed(tmp_path: Path, store: Store) -> None:
+    (tmp_path / "private.pem").write_bytes(b"secret")
+    store.put_new("real/x", b"1")
+    (tmp_path / "bucket" / "link").symlink_to(tmp_path / "private.pem")
+    (tmp_path / "bucket" / "folder").symlink_to(tmp_path, target_is_directory=True)
+    for path in ("link", "folder/private.pem"):
+        for read in (store.get, store.size, lambda path: list(store.stream(path))):
+            with pytest.raises(StoreError, match="symbolic link"):
+                read(path)
+
+
 def test_an_object_s_uri_names_folder_and_object(tmp_path: Path) -> None:
     (tmp_path / "data.csv").write_bytes(b"a,b\n")
     store, path = open_object(f"file://{tmp_path}/data.csv", {})
