@@ -40,16 +40,17 @@ def learning_task(estimator: Any, declared: str | None) -> LearningTask:
     from sklearn.base import is_classifier, is_regressor
 
     name = type(_last_step(estimator)).__name__
-    if is_classifier(estimator):
-        task = LearningTask.CLASSIFICATION
-    elif is_regressor(estimator):
-        task = LearningTask.REGRESSION
-    else:
+    try:
+        classifier, regressor = is_classifier(estimator), is_regressor(estimator)
+    except AttributeError as error:  # a wrapper asks the estimator that it was not given
+        raise _bad(f"{name} does not tell what it predicts: it needs an estimator to wrap") from error
+    if not classifier and not regressor:
         raise failed(
             FailureClass.POLICY,
             FailureReason.ESTIMATOR_NOT_ALLOWED,
             f"{name} is neither a classifier nor a regressor: the last step of the trainer must be one",
         )
+    task = LearningTask.CLASSIFICATION if classifier else LearningTask.REGRESSION
     if declared is not None and declared != task.value:
         raise failed(
             FailureClass.DATA,

@@ -111,6 +111,12 @@ def test_a_trainer_must_end_in_a_predictor(path: str) -> None:
         learning_task(build(one(path), {}, 0), None)
 
 
+def test_wrapper_of_nothing_is_bad_parameters() -> None:
+    with pytest.raises(TaskFailed, match="SelfTrainingClassifier") as caught:
+        learning_task(build(one("sklearn.semi_supervised.SelfTrainingClassifier"), {}, 0), None)
+    assert caught.value.failure.reason is FailureReason.BAD_PARAMETERS
+
+
 def test_declared_task_must_be_the_estimators() -> None:
     estimator = build(one(FOREST), {}, 0)
     assert learning_task(estimator, None) == learning_task(estimator, "classification") == "classification"
