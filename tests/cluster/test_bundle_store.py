@@ -1,0 +1,52 @@
+"""The store component as the bundle package sees it: create-only for real, and listed as written."""
+
+import uuid
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from modelcycle_bundle import keys
+from modelcycle_bundle.contract import FailureReason
+from modelcycle_bundle.store import AlreadyThere, NotThere, Store
+from unit.bundle.bundles import write_bundle
+
+pytestmark = pytest.mark.cluster
+
+
+@pytest.fixture
+def prefix() -> str:
+    return f"test-{uuid.uuid4().hex[:8]}"
+
+
+def test_of_64_concurrent_create_only_puts_one_wins(buckets: tuple[Store, Store], prefix: str) -> None:
+    models = buckets[1]
+
+    def attempt(number: int) -> bool:
+        try:
+            models.put_new(f"{prefix}/contested", str(number).encode())
+        except AlreadyThere:
+            return False
+        return True
+
+    with ThreadPoolExecutor(16) as pool:
+        wins = list(pool.map(attempt, range(64)))
+    assert sum(wins) == 1
+    assert models.get(f"{prefix}/contested") == str(wins.index(True)).encode()
+
+
+def test_a_bundle_is_listed_and_streamed_as_written(buckets: tuple[Store, Store], prefix: str, tmp_path: Path) -> None:
+    models = buckets[1]
+    write_bundle(tmp_path, keys.generate())
+    files = {str(path.relative_to(tmp_path)): path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
+    for _ in range(2):
+        for name, data in files.items():
+            models.put_new(f"{prefix}/{name}", data)
+    assert [entry.path for entry in models.list(prefix)] == sorted(f"{prefix}/{name}" for name in files)
+    assert {name: b"".join(models.stream(f"{prefix}/{name}")) for name in files} == files
+
+
+def test_an_absent_object_is_not_found(buckets: tuple[Store, Store], prefix: str) -> None:
+    with pytest.raises(NotThere) as caught:
+        buckets[0].get(f"{prefix}/absent")
+    assert caught.value.failure.reason is FailureReason.DATA_NOT_FOUND
