@@ -31,6 +31,7 @@ from modelcycle.settings import Settings
 NAMESPACE: Final = "plant-7"
 NAME: Final = "scrap"
 SYSTEM: Final = "modelcycle-system"
+UID: Final = "6f1c2b7e-0000-4000-8000-000000000000"
 PEM: Final = "-----BEGIN PUBLIC KEY-----\nMFkw\n-----END PUBLIC KEY-----\n"
 OTHER_PEM: Final = PEM.replace("MFkw", "MFkx")
 IMAGE: Final = "localhost/modelcycle-serving@sha256:" + "1" * 64
@@ -86,7 +87,7 @@ class Lab:
     def apply(self, **spec: Any) -> None:
         """Create the ModelDeployment or replace its spec, as `kubectl apply` does."""
         if self.kube.read(MODEL_DEPLOYMENT, NAMESPACE, NAME) is None:
-            self.kube.seed(MODEL_DEPLOYMENT, NAMESPACE, {"metadata": {"name": NAME}, "spec": spec})
+            self.kube.seed(MODEL_DEPLOYMENT, NAMESPACE, {"metadata": {"name": NAME, "uid": UID}, "spec": spec})
         else:
             self.kube.edit(MODEL_DEPLOYMENT, NAMESPACE, NAME, lambda body: body.update(spec=spec))
 
@@ -163,11 +164,14 @@ class Lab:
 
     def end_state(self) -> dict[str, Any]:
         """What must be the same whatever happened on the way: children without history, and the words of the status."""
-        children = {}
-        for kind in (SERVICE, DEPLOYMENT, CONFIG_MAP):
-            for body in self.kube.find(kind, NAMESPACE):
-                if body["spec"].get("replicas", 1) if kind is DEPLOYMENT else True:
-                    children[f"{kind.kind}/{body['metadata']['name']}"] = body.get("spec") or body.get("data")
+        bodies = [
+            (kind, body) for kind in (SERVICE, DEPLOYMENT, CONFIG_MAP) for body in self.kube.find(kind, NAMESPACE)
+        ]
+        children = {
+            f"{kind.kind}/{body['metadata']['name']}": body.get("spec") or body.get("data")
+            for kind, body in bodies
+            if kind is not DEPLOYMENT or body["spec"]["replicas"]
+        }
         conditions = [(c["type"], c["status"], c["reason"]) for c in self.status.get("conditions", ())]
         return {"children": children, "conditions": conditions, "summary": self.status.get("summary")}
 

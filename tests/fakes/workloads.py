@@ -5,7 +5,7 @@ is data (`Behaviour` by digest or image). Only what the ModelDeployment reconcil
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, Final
 
@@ -25,6 +25,8 @@ from modelcycle_bundle.contract import (
 )
 
 REPLICA_SET: Final = Kind("apps", "v1", "replicasets", "ReplicaSet")
+MAXIMUM_TICKS: Final = 10
+"""An older pod changes no more."""
 START_TICKS: Final = 2
 """Ticks a healthy pod takes from its creation until it is Ready."""
 
@@ -78,6 +80,8 @@ class Workloads:
 
     kube: MemoryKube
     behave: Callable[[str, str], Behaviour] = lambda digest, image: Behaviour.HEALTHY
+    _ages: dict[str, int] = field(default_factory=dict)
+    """Ticks that a pod has lived, by uid."""
 
     def tick(self) -> None:
         """One step of every controller and kubelet."""
@@ -124,10 +128,9 @@ class Workloads:
             "metadata": {
                 "name": f"{name}-{index}",
                 "labels": {**template["metadata"]["labels"], "pod-template-hash": "tpl"},
-                "annotations": {"ticks": "0"},
                 "ownerReferences": [owner_reference(REPLICA_SET, name, self._set_uid(deployment))],
             },
-            "spec": template["spec"],
+            "spec": {},
             "status": {"phase": "Pending"},
         }
         self.kube.seed(POD, namespace, body, manager="replicaset")
@@ -144,10 +147,11 @@ class Workloads:
 
     def _kubelet(self, pod: dict[str, Any], behaviour: Behaviour) -> None:
         namespace, name = pod["metadata"]["namespace"], pod["metadata"]["name"]
-        ticks = int(pod["metadata"]["annotations"]["ticks"]) + 1
+        uid = pod["metadata"]["uid"]
+        self._ages[uid] = ticks = min(self._ages.get(uid, 0) + 1, MAXIMUM_TICKS)
         status = pod_status(behaviour, ticks, was_ready=_ready(pod))
-        self.kube.edit(POD, namespace, name, lambda body: body["metadata"]["annotations"].update(ticks=str(ticks)))
-        self.kube.set_status(POD, namespace, name, status, manager="kubelet")
+        if status != pod["status"]:
+            self.kube.set_status(POD, namespace, name, status, manager="kubelet")
 
     def _report(self, deployment: dict[str, Any], *, refused: bool) -> None:
         metadata = deployment["metadata"]
@@ -162,7 +166,8 @@ class Workloads:
         if refused:
             message = "pods is forbidden: exceeded quota: small"
             status["conditions"] = [{"type": "ReplicaFailure", "status": "True", "message": message}]
-        self.kube.set_status(DEPLOYMENT, metadata["namespace"], metadata["name"], status, manager="deployment")
+        if status != deployment.get("status"):
+            self.kube.set_status(DEPLOYMENT, metadata["namespace"], metadata["name"], status, manager="deployment")
 
 
 def pod_status(behaviour: Behaviour, ticks: int, *, was_ready: bool = False) -> dict[str, Any]:

@@ -71,7 +71,7 @@ async def test_refused_revision_leaves_stable_untouched_delivery_81_82_engineeri
 ) -> None:
     lab = await serving(b=behaviour)
     lab.apply(model=model("b"), server={"replicas": 2})
-    await lab.run(seconds=seconds)
+    await lab.run(seconds=seconds, step=max(1.0, seconds / 60))
     assert (lab.reason, lab.condition("Stalled")["reason"]) == (reason, reason)  # type: ignore[index]
     assert (lab.serving, lab.sizes()) == ("a", {"a": 2, "b": 0})
     assert lab.condition("Available")["status"] == "True"  # type: ignore[index]

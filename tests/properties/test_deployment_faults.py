@@ -1,0 +1,112 @@
+"""Sieve for ModelDeployments: whatever happens at a single write, the end is the end of the undisturbed run, and users never notice."""
+
+from collections.abc import Awaitable, Callable
+from typing import Final
+
+import pytest
+
+from fakes.deployment_lab import NAMESPACE, Lab, digest, model
+from fakes.faults import RaiseAt, conflict, crash, lost_response
+from fakes.workloads import Behaviour
+from modelcycle.kube.kinds import CONTROLLER_REVISION
+
+STRATEGY: Final = {"canary": {"guardWindow": "3s"}}
+Story = Callable[[Lab], Awaitable[None]]
+
+
+def apply(lab: Lab, letter: str) -> None:
+    lab.apply(model=model(letter), server={"replicas": 2}, strategy=STRATEGY)
+
+
+async def replacement(lab: Lab) -> None:
+    """First rollout, then a healthy successor."""
+    apply(lab, "a")
+    await lab.run(seconds=6)
+    apply(lab, "b")
+    await lab.run(seconds=16)
+
+
+async def refusal(lab: Lab) -> None:
+    """A tampered successor, then back."""
+    lab.behaviours[digest("b")] = Behaviour.TAMPERED
+    apply(lab, "a")
+    await lab.run(seconds=6)
+    apply(lab, "b")
+    await lab.run(seconds=10)
+
+
+async def change_of_mind(lab: Lab) -> None:
+    """A third spec while the second comes up, and back to the first inside the guard window."""
+    lab.behaviours[digest("b")] = Behaviour.SLOW
+    apply(lab, "a")
+    await lab.run(seconds=6)
+    apply(lab, "b")
+    await lab.run(seconds=4)
+    apply(lab, "c")
+    await lab.run(seconds=6)
+    apply(lab, "a")
+    await lab.run(seconds=16)
+
+
+STORIES: Final[dict[str, Story]] = {story.__name__: story for story in (replacement, refusal, change_of_mind)}
+FAULTS: Final[dict[str, tuple[str, Callable[[], BaseException]]]] = {
+    "crash before": ("before_write", crash),
+    "crash after": ("after_write", crash),
+    "response lost": ("after_write", lost_response),
+    "not landed": ("before_write", lost_response),
+    "conflict": ("before_write", conflict),
+}
+
+
+@pytest.mark.parametrize(
+    ("story", "fault"),
+    [
+        *(("replacement", fault) for fault in FAULTS),
+        ("refusal", "crash after"),
+        ("refusal", "response lost"),
+        ("change_of_mind", "crash after"),
+    ],
+)
+async def test_fault_at_every_write_ends_the_same_engineering_1_2_3_4_5(story: str, fault: str) -> None:
+    undisturbed = Lab()
+    await STORIES[story](undisturbed)
+    expected, writes = undisturbed.end_state(), len(undisturbed.kube.writes)
+    assert writes > 8
+    moment, error = FAULTS[fault]
+    for position in range(writes):
+        lab = Lab()
+        hook = RaiseAt(position, error)
+        _arm(lab, moment, hook)
+        await STORIES[story](lab)
+        await lab.run(seconds=8)
+        assert hook.fired
+        assert lab.end_state() == expected, f"{fault} write {position} of {story}"
+        assert await lab.quiet() == []
+        assert len(lab.kube.find(CONTROLLER_REVISION, NAMESPACE)) == len(
+            undisturbed.kube.find(CONTROLLER_REVISION, NAMESPACE)
+        )
+
+
+def _arm(lab: Lab, moment: str, hook: RaiseAt) -> None:
+    watch = lab.kube.after_write
+
+    def both(write: object) -> None:
+        watch(write)  # type: ignore[arg-type]
+        hook(write)
+
+    if moment == "after_write":
+        lab.kube.after_write = both
+    else:
+        lab.kube.before_write = hook
+
+
+async def test_crash_at_every_write_of_one_run_still_arrives_engineering_6() -> None:
+    lab = Lab()
+    apply(lab, "a")
+    apply_at = 40
+    for turn in range(80):
+        if turn == apply_at:
+            apply(lab, "b")
+        lab.kube.before_write = RaiseAt(1, crash)
+        await lab.run(seconds=1)
+    assert (lab.reason, lab.serving, lab.sizes()) == ("Serving", "b", {"a": 0, "b": 2})
