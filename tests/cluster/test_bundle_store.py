@@ -11,8 +11,6 @@ from modelcycle_bundle.contract import FailureReason
 from modelcycle_bundle.store import AlreadyThere, NotThere, Store
 from unit.bundle.bundles import write_bundle
 
-pytestmark = pytest.mark.cluster
-
 
 @pytest.fixture
 def prefix() -> str:
