@@ -174,6 +174,13 @@ def test_a_damaged_bundle_is_refused_with_its_reason_experiment_56_57_62(
     assert_nothing_landed(destination)
 
 
+def test_a_changed_file_is_named(sealed: Sealed, destination: Path) -> None:
+    flip_bit(sealed)
+    failure = fetched(sealed, destination).failure
+    assert failure is not None
+    assert "/model/model.onnx: sha256 " in failure.message
+
+
 def test_a_bundle_larger_than_the_limit_is_refused_before_it_is_read(sealed: Sealed, destination: Path) -> None:
     task = FetchTask(uri=sealed.task.uri, digest=sealed.digest, max_bytes=1000)
     result = fetch(task, KEY.public_pem, destination, {})
@@ -263,6 +270,7 @@ def test_it_recovers_from_a_kill_at_every_change_of_the_file_system(
             break
         model = destination / layout.MODEL_DIR
         assert not model.exists() or oms.digest_directory(model).root == sealed.digest
+        assert not model.exists() or all((destination / each).exists() for each in ("signatures", "provenance"))
         assert fetched(sealed, destination).digest == sealed.digest
         assert sorted(path.name for path in destination.iterdir()) == ["model", "provenance", "signatures"]
     assert survived > 10
