@@ -68,5 +68,5 @@ def _output_failure(uri: str, context: Context) -> Failure | None:
     try:
         open_store(uri, context.env, missing=FailureReason.MODEL_NOT_FOUND).list(layout.MODEL_DIR)
     except StoreError as error:
-        return error.failure
+        return replace(error.failure, message=f"output.uri {uri} cannot be used: {error.failure.message}")
     return None

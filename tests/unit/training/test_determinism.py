@@ -22,21 +22,22 @@ SVM = (("scale", "sklearn.preprocessing.StandardScaler"), ("model", "sklearn.svm
 def test_two_processes_write_the_same_model_experiment_46(
     make_lab: Callable[[str], Lab], tables: Tables, estimator: str, parameters: dict[str, int]
 ) -> None:
-    results = []
+    processes = []
     labs = [make_lab("one"), make_lab("two")]
     for lab, hash_seed, threads in zip(labs, ("1", "77"), ("1", "2"), strict=True):
         task = lab.trial_task(tables.cancer, estimator, parameters)
-        message = lab.folder / "message"
         env = {
             **os.environ,
             layout.TASK_ENV: to_json(task),
-            TERMINATION_LOG_ENV: str(message),
+            TERMINATION_LOG_ENV: str(lab.folder / "message"),
             "PYTHONHASHSEED": hash_seed,
             "OMP_NUM_THREADS": threads,
             "TZ": "Asia/Tokyo",
         }
-        subprocess.run([sys.executable, "-m", "modelcycle_training", "trial"], env=env, check=True, capture_output=True)
-        results.append(from_json(TrialResult, message.read_text()))
+        command = [sys.executable, "-m", "modelcycle_training", "trial"]
+        processes.append(subprocess.Popen(command, env=env, stdout=subprocess.DEVNULL))
+    assert [process.wait(timeout=120) for process in processes] == [0, 0]
+    results = [from_json(TrialResult, (lab.folder / "message").read_text()) for lab in labs]
     models = [{path.name: path.read_bytes() for path in (lab.candidate() / "model").iterdir()} for lab in labs]
     assert models[0] == models[1]
     assert results[0].candidate_digest == results[1].candidate_digest

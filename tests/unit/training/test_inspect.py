@@ -95,5 +95,5 @@ def test_output_of_an_unknown_scheme_is_told(lab: Lab, tables: Tables) -> None:
     ref = DataRef(uri=tables.cancer, digest=None, target="y", task=None)
     outcome = lab.run(InspectTask(ref, "ftp://host/models"))
     assert outcome.result.failure is not None
-    assert "ftp://host/models" in outcome.result.failure.message
+    assert "output.uri ftp://host/models" in outcome.result.failure.message
     assert outcome.result.rows == 569

@@ -1,6 +1,8 @@
 """`trial` on real tables: candidates that hold, and every documented way to fail."""
 
 import json
+import subprocess
+import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -209,3 +211,9 @@ def test_trial_never_looks_at_the_key(lab: Lab, tables: Tables) -> None:
     unreadable.mkdir()  # reading it would raise
     outcome = lab.run(lab.trial_task(tables.cancer, parameters={"max_iter": 5}))
     assert outcome.exit_code == 0
+
+
+def test_trial_does_not_even_import_the_code_that_reads_keys() -> None:
+    program = "import sys, modelcycle_training.trial; print('modelcycle_training.signing_key' in sys.modules)"
+    told = subprocess.run([sys.executable, "-c", program], check=True, capture_output=True, text=True)
+    assert told.stdout.strip() == "False"
