@@ -231,7 +231,6 @@ def deployment(namespace: str, owner: str, uid: str, revision: str, template: Ma
         "spec": {
             "replicas": replicas,
             "revisionHistoryLimit": 1,
-            "minReadySeconds": 0,
             "selector": {"matchLabels": selector(owner, revision)},
             "strategy": {"type": "RollingUpdate", "rollingUpdate": {"maxUnavailable": 0, "maxSurge": 1}},
             "template": template,
