@@ -157,7 +157,7 @@ class Supervisor:
         self._logs.mkdir(parents=True, exist_ok=True)
         words = ["/bin/sh", "-c", _RECORD_THEN_EXEC, "start", str(self._records / command.name), fingerprint]
         with (self._logs / f"{command.name}.log").open("ab") as log:
-            subprocess.Popen(
+            child = subprocess.Popen(
                 [*words, *self._prefix, *command.argv],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
@@ -166,7 +166,14 @@ class Supervisor:
                 cwd="/",
                 start_new_session=True,
             )
+        # From here on the record tells of it: a second call must find it.
+        while child.poll() is None and self._recorded_pid(command.name) != child.pid:
+            time.sleep(0.01)
         return True
+
+    def _recorded_pid(self, name: str) -> int | None:
+        record = self.record(name)
+        return record.identity.pid if record is not None else None
 
     def stop(self, name: str, *, grace_seconds: float = 15) -> None:
         """Stop one by its record, and forget it."""
