@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from modelcycle_bundle import keys, layout, oms, provenance
-from modelcycle_bundle.contract import FailureReason, FetchResult, FetchTask, SealTask, from_json, to_json
+from modelcycle_bundle.contract import FailureClass, FailureReason, FetchResult, FetchTask, SealTask, from_json, to_json
 from unit.serving import rig
 
 
@@ -91,3 +91,10 @@ def test_untrusted_key_missing_trust_and_foreign_task_are_told_apart(sealed: Sea
         FailureReason.NO_TRUSTED_KEY,
         FailureReason.TASK_INVALID,
     ]
+
+
+def test_unreachable_store_is_worth_another_try(sealed: Sealed) -> None:
+    task = to_json(FetchTask(uri="https://127.0.0.1:9/bundle", digest=sealed.digest, timeout_seconds=1))
+    code, result = sealed.fetch(task=task)
+    assert result.failure is not None
+    assert (code, result.failure.failure_class) == (75, FailureClass.INFRASTRUCTURE)

@@ -74,6 +74,13 @@ def test_body_over_the_limit_is_refused_with_the_answer_readable(client: rig.Cli
     assert client.is_closed()
 
 
+def test_answer_to_an_oversized_upload_survives_the_upload(client: rig.Client) -> None:
+    client.send(b"POST /v2/models/model/infer HTTP/1.1\r\nHost: t\r\nContent-Length: 8000000\r\n\r\n")
+    client.send(b"0" * 8_000_000)
+    assert client.answer().status == 413
+    assert client.is_closed()
+
+
 def test_chunked_body_over_the_limit_is_refused(client: rig.Client) -> None:
     client.send(b"POST /v2/models/model/infer HTTP/1.1\r\nHost: t\r\nTransfer-Encoding: chunked\r\n\r\n")
     client.send(b"4000\r\n" + b"0" * 0x4000 + b"\r\n")
