@@ -4,12 +4,13 @@ Decides nothing about our kinds. `managedFields` never cross the port: they are 
 """
 
 import asyncio
+import contextlib
 import random
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, Final, TypeVar
 
 from modelcycle.kube import kinds
-from modelcycle.kube.errors import ApiError, NotFound, Throttled, Unavailable
+from modelcycle.kube.errors import ApiError, Conflict, NotFound, Throttled, Unavailable
 from modelcycle.kube.kinds import Kind
 from modelcycle.kube.port import FIELD_MANAGER, STATUS_FIELD_MANAGER, Object
 from modelcycle.kube.transport import ContentType, Transport, path_of
@@ -19,6 +20,7 @@ ATTEMPTS: Final = 3
 FIRST_PAUSE: Final = 0.1
 LONGEST_PAUSE: Final = 2.0
 LIST_RESTARTS: Final = 3
+ADOPTIONS: Final = 5
 
 Answer = TypeVar("Answer")
 Objects = list[Object]
@@ -57,12 +59,17 @@ class RestKube:
     async def apply(self, kind: Kind, namespace: str, body: Object) -> Object:
         """See the port. One request; three when the live object still has fields that our own POST owns."""
         path = path_of(kind, namespace, body["metadata"]["name"])
-        applied = await self._apply(path, FIELD_MANAGER, body)
-        adopted = _created_fields_as_applied(applied)
-        if adopted is None:
-            return _trim(applied)
-        await self.transport.request("PATCH", path, body=adopted, content_type=ContentType.JSON_PATCH)
-        return _trim(await self._apply(path, FIELD_MANAGER, body))
+        for _ in range(ADOPTIONS):
+            applied = await self._apply(path, FIELD_MANAGER, body)
+            adopted = _created_fields_as_applied(applied)
+            if adopted is None:
+                return _trim(applied)
+            body = _on_version_of(applied, body)
+            # A controller that writes the status in between is no reason to give up what landed already.
+            with contextlib.suppress(Conflict):
+                moved = await self.transport.request("PATCH", path, body=adopted, content_type=ContentType.JSON_PATCH)
+                body = _on_version_of(moved, body)
+        raise Conflict(f"{path} changed {ADOPTIONS} times while its fields were taken over", status=409)
 
     async def replace(self, kind: Kind, namespace: str, body: Object) -> Object:
         """See the port."""
@@ -139,6 +146,13 @@ class RestKube:
         return min(LONGEST_PAUSE, FIRST_PAUSE * float(2**attempt)) * self._jitter()
 
 
+def _on_version_of(live: Object, body: Object) -> Object:
+    """`body` with the resourceVersion of `live` where it names one: our own step in between is no conflict."""
+    if "resourceVersion" not in body["metadata"]:
+        return body
+    return {**body, "metadata": {**body["metadata"], "resourceVersion": live["metadata"]["resourceVersion"]}}
+
+
 def _trim(body: dict[str, Any]) -> dict[str, Any]:
     body.get("metadata", {}).pop("managedFields", None)
     return body
@@ -162,7 +176,7 @@ def _created_fields_as_applied(live: Mapping[str, Any]) -> Sequence[Mapping[str,
     kept = [e for e in managed if e not in ours]
     version = live["metadata"]["resourceVersion"]
     return [
-        {"op": "test", "path": "/metadata/resourceVersion", "value": version},
+        {"op": "replace", "path": "/metadata/resourceVersion", "value": version},
         {"op": "replace", "path": "/metadata/managedFields", "value": [*kept, {**applied[0], "fieldsV1": fields}]},
     ]
 

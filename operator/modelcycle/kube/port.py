@@ -34,6 +34,7 @@ class Kube(Protocol):
         """Server-side apply as FIELD_MANAGER with force. The caller has seen that the object is ours (controller uid).
 
         `metadata.uid` in the body, when given, must match the live object, else Conflict: never resurrects another's name.
+        So must `metadata.resourceVersion`, when given: for a child whose new content follows from the old.
         """
 
     async def replace(self, kind: Kind, namespace: str, body: Object) -> Object:
