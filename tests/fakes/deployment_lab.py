@@ -10,11 +10,11 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
-from fakes.faults import Crash, Write
+from fakes.faults import Crash, RaiseAt, Write, no_fault
 from fakes.memory_kube import MemoryKube
 from fakes.workloads import Behaviour, Workloads
 from modelcycle.deployment.reconciler import DeploymentReconciler
-from modelcycle.engine.executor import Executor, Outcome
+from modelcycle.engine.executor import Executor, Outcome, Result
 from modelcycle.engine.plan import Emit, Key
 from modelcycle.kube.kinds import (
     CONFIG_MAP,
@@ -98,6 +98,23 @@ class Lab:
         status = {"model": model(letter)} if letter else {}
         self.kube.set_status(EXPERIMENT, NAMESPACE, NAME, status)
 
+    def fault(self, hook: RaiseAt, *, landed: bool) -> None:
+        """Let the hook raise after a write landed, or before it does; the monitor looks first."""
+
+        def both(write: Write) -> None:
+            self._monitor(write)
+            hook(write)
+
+        if landed:
+            self.kube.after_write = both
+        else:
+            self.kube.before_write = hook
+
+    def no_fault(self) -> None:
+        """Forget the fault."""
+        self.kube.before_write = no_fault
+        self.kube.after_write = self._monitor
+
     async def reconcile(self) -> Outcome | None:
         """One pass of a fresh operator process; None when it died in the middle."""
         settings = Settings(training_image="t", serving_image=self.serving_image, operator_namespace=SYSTEM)
@@ -114,13 +131,25 @@ class Lab:
             return None
 
     async def run(self, *, seconds: float = 90, step: float = 1.0, until: Callable[[], bool] | None = None) -> None:
-        """Reconcile, tick and let time pass; to the end or until it holds."""
+        """Reconcile, tick and let time pass; to the end or until it holds.
+
+        When nothing moves, time jumps to the moment the plan asked for: what needs a look nobody asked for never happens.
+        """
         end = self.now + timedelta(seconds=seconds)
         while self.now < end and not (until and until()):
-            await self.reconcile()
+            before = len(self.kube.writes) + self.workloads.changes
+            outcome = await self.reconcile()
             self.workloads.tick()
             self._monitor(None)
-            self.now += timedelta(seconds=step)
+            passed = step
+            if (
+                outcome
+                and outcome.result is Result.SUCCESS
+                and before == len(self.kube.writes) + self.workloads.changes
+            ):
+                remaining = (end - self.now) / timedelta(seconds=1)
+                passed = max(step, min(outcome.retry_after or remaining, remaining))
+            self.now += timedelta(seconds=passed)
 
     async def quiet(self) -> list[Write]:
         """Writes of three passes at rest: none at a fixpoint."""

@@ -82,6 +82,8 @@ class Workloads:
     behave: Callable[[str, str], Behaviour] = lambda digest, image: Behaviour.HEALTHY
     _ages: dict[str, int] = field(default_factory=dict)
     """Ticks that a pod has lived, by uid."""
+    changes: int = 0
+    """Writes of these controllers so far."""
 
     def tick(self) -> None:
         """One step of every controller and kubelet."""
@@ -106,6 +108,7 @@ class Workloads:
         wanted = deployment["spec"]["replicas"]
         for pod in pods[wanted:]:
             self.kube.remove(POD, pod["metadata"]["namespace"], pod["metadata"]["name"])
+            self.changes += 1
         for pod in pods[:wanted]:
             self._kubelet(pod, behaviour)
         if behaviour is not Behaviour.REFUSED:
@@ -134,6 +137,7 @@ class Workloads:
             "status": {"phase": "Pending"},
         }
         self.kube.seed(POD, namespace, body, manager="replicaset")
+        self.changes += 1
 
     def _set_uid(self, deployment: dict[str, Any]) -> str:
         namespace, name = deployment["metadata"]["namespace"], _set_name(deployment)
@@ -152,6 +156,7 @@ class Workloads:
         status = pod_status(behaviour, ticks, was_ready=_ready(pod))
         if status != pod["status"]:
             self.kube.set_status(POD, namespace, name, status, manager="kubelet")
+            self.changes += 1
 
     def _report(self, deployment: dict[str, Any], *, refused: bool) -> None:
         metadata = deployment["metadata"]
@@ -168,6 +173,7 @@ class Workloads:
             status["conditions"] = [{"type": "ReplicaFailure", "status": "True", "message": message}]
         if status != deployment.get("status"):
             self.kube.set_status(DEPLOYMENT, metadata["namespace"], metadata["name"], status, manager="deployment")
+            self.changes += 1
 
 
 def pod_status(behaviour: Behaviour, ticks: int, *, was_ready: bool = False) -> dict[str, Any]:

@@ -49,12 +49,12 @@ async def change_of_mind(lab: Lab) -> None:
 
 
 STORIES: Final[dict[str, Story]] = {story.__name__: story for story in (replacement, refusal, change_of_mind)}
-FAULTS: Final[dict[str, tuple[str, Callable[[], BaseException]]]] = {
-    "crash before": ("before_write", crash),
-    "crash after": ("after_write", crash),
-    "response lost": ("after_write", lost_response),
-    "not landed": ("before_write", lost_response),
-    "conflict": ("before_write", conflict),
+FAULTS: Final[dict[str, tuple[bool, Callable[[], BaseException]]]] = {
+    "crash before": (False, crash),
+    "crash after": (True, crash),
+    "response lost": (True, lost_response),
+    "not landed": (False, lost_response),
+    "conflict": (False, conflict),
 }
 
 
@@ -72,11 +72,11 @@ async def test_fault_at_every_write_ends_the_same_engineering_1_2_3_4_5(story: s
     await STORIES[story](undisturbed)
     expected, writes = undisturbed.end_state(), len(undisturbed.kube.writes)
     assert writes > 8
-    moment, error = FAULTS[fault]
+    landed, error = FAULTS[fault]
     for position in range(writes):
         lab = Lab()
         hook = RaiseAt(position, error)
-        _arm(lab, moment, hook)
+        lab.fault(hook, landed=landed)
         await STORIES[story](lab)
         await lab.run(seconds=8)
         assert hook.fired
@@ -85,19 +85,6 @@ async def test_fault_at_every_write_ends_the_same_engineering_1_2_3_4_5(story: s
         assert len(lab.kube.find(CONTROLLER_REVISION, NAMESPACE)) == len(
             undisturbed.kube.find(CONTROLLER_REVISION, NAMESPACE)
         )
-
-
-def _arm(lab: Lab, moment: str, hook: RaiseAt) -> None:
-    watch = lab.kube.after_write
-
-    def both(write: object) -> None:
-        watch(write)  # type: ignore[arg-type]
-        hook(write)
-
-    if moment == "after_write":
-        lab.kube.after_write = both
-    else:
-        lab.kube.before_write = hook
 
 
 async def test_crash_at_every_write_of_one_run_still_arrives_engineering_6() -> None:

@@ -32,21 +32,15 @@ Turn = tuple[dict[str, Any], int, Any, str | None, bool]
 
 async def live_through(lab: Lab, turns: list[Turn]) -> None:
     """Each turn: a spec, some seconds with perhaps a fault, another trust set, perhaps a newer operator."""
-    watch = lab.kube.after_write
     for spec, seconds, fault, pem, newer in turns:
         lab.apply(**spec)
         lab.trust(pem)
         lab.serving_image = IMAGE.replace("1" * 64, "2" * 64) if newer else IMAGE
         if fault is not None:
-            position, before, error = fault
-            hook = RaiseAt(position, error)
-            if before:
-                lab.kube.before_write = hook
-            else:
-                lab.kube.after_write = lambda write, hook=hook: (watch(write), hook(write))  # type: ignore[misc, func-returns-value]
+            position, landed, error = fault
+            lab.fault(RaiseAt(position, error), landed=landed)
         await lab.run(seconds=seconds)
-        lab.kube.before_write = lambda write: None
-        lab.kube.after_write = watch
+        lab.no_fault()
 
 
 def final(letter: str) -> dict[str, Any]:

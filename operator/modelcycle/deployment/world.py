@@ -45,7 +45,9 @@ class DeploymentView:
     child: Child
     replicas: int
     ready: int
-    """Ready pods of the current template, 0 while the controller has not seen the latest generation."""
+    """Ready pods of the latest generation, 0 while the controller has not seen it: what a promotion waits for."""
+    answering: int
+    """Ready pods of any generation: what users have."""
     template: Json
     refused: str | None
     """Message of the ReplicaFailure condition when it is True."""
@@ -142,8 +144,8 @@ class World:
 
     @property
     def ready(self) -> Mapping[str, int]:
-        """Ready pods by revision hash."""
-        return {revision: view.ready for revision, view in self.deployments.items()}
+        """Pods that answer, by revision hash."""
+        return {revision: view.answering for revision, view in self.deployments.items()}
 
     @property
     def selected(self) -> str | None:
@@ -187,6 +189,7 @@ def deployment_view(body: Json) -> DeploymentView:
         child=Child(child.name, child.uid, revision, body),
         replicas=spec.get("replicas", 1),
         ready=min(status.get("readyReplicas", 0), status.get("updatedReplicas", 0)) if seen else 0,
+        answering=status.get("readyReplicas", 0),
         template=template,
         refused=refused,
     )
