@@ -394,3 +394,15 @@ async def test_a_child_of_a_predecessor_goes_too(kube: Kube, others: Others, nam
         return await kube.get(CONFIG_MAP, namespace, "child") is None
 
     assert await eventually(gone)
+
+
+async def test_apply_on_the_version_read_works_and_on_a_stale_one_is_a_conflict(
+    kube: Kube, others: Others, namespace: str
+) -> None:
+    made = await kube.create(CONFIG_MAP, namespace, config_map("a"))
+    body = config_map("a", {"a": "2"})
+    body["metadata"]["resourceVersion"] = version(made)
+    await kube.apply(CONFIG_MAP, namespace, body)
+    await others.edit(CONFIG_MAP, namespace, "a", lambda o: o["data"].update(b="theirs"))
+    with pytest.raises(Conflict):
+        await kube.apply(CONFIG_MAP, namespace, body)

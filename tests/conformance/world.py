@@ -4,12 +4,14 @@
 """
 
 import asyncio
+import contextlib
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Final, Protocol
 
 from fakes.memory_kube import MemoryKube
 from modelcycle.kube.client import RestKube
+from modelcycle.kube.errors import Conflict
 from modelcycle.kube.kinds import Kind
 from modelcycle.kube.port import Object
 from modelcycle.kube.transport import path_of
@@ -120,9 +122,13 @@ class RestOthers:
         )
 
     async def _put(self, path: str, change: Change) -> Object:
-        body = await self._transport.request("GET", path)
-        change(body)
-        return await self._transport.request("PUT", path, query={"fieldManager": MANAGER}, body=body)
+        for _ in range(10):
+            body = await self._transport.request("GET", path)
+            change(body)
+            # Controllers write too: read again, as anybody would.
+            with contextlib.suppress(Conflict):
+                return await self._transport.request("PUT", path, query={"fieldManager": MANAGER}, body=body)
+        raise Conflict(f"{path} changed ten times in a row", status=409)
 
 
 async def eventually(check: Callable[[], Awaitable[bool]], seconds: float = 30.0) -> bool:
