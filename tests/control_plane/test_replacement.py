@@ -1,0 +1,93 @@
+"""A replacement on the real API server with the real Deployment controller; the test plays scheduler and kubelet."""
+
+import asyncio
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import Any
+
+from fakes.deployment_lab import PEM, Silent, digest, model
+from modelcycle.api.conditions import timestamp
+from modelcycle.deployment.reconciler import DeploymentReconciler
+from modelcycle.engine.executor import Executor
+from modelcycle.engine.plan import Emit, Key, Plan
+from modelcycle.kube.kinds import CONFIG_MAP, DEPLOYMENT, MODEL_DEPLOYMENT, POD, SERVICE
+from modelcycle.kube.names import LABEL_DEPLOYMENT
+from modelcycle.kube.port import Kube
+from modelcycle.settings import Settings
+
+SELECTED = "modelcycle.dev/revision"
+
+
+class Hand:
+    """Reconciles by hand and lets every pod become Ready."""
+
+    def __init__(self, kube: Kube, namespace: str) -> None:
+        self.kube, self.namespace = kube, namespace
+        settings = Settings("t", "localhost/serving@sha256:" + "1" * 64, operator_namespace=namespace)
+        self.reconciler = DeploymentReconciler(kube, settings)
+        self.executor = Executor(kube, Silent())
+
+    async def plan(self) -> Plan:
+        world = await self.reconciler.observe(Key("ModelDeployment", self.namespace, "scrap"), datetime.now(UTC))
+        assert world is not None
+        return self.reconciler.decide(world)
+
+    async def until(self, done: Callable[[dict[str, Any]], bool], seconds: float = 30) -> dict[str, Any]:
+        """Reconcile until the status satisfies `done`. Fails after `seconds`."""
+        async with asyncio.timeout(seconds):
+            while True:
+                await self.executor.run(await self.plan())
+                await self._ready_pods()
+                body = await self.kube.get(MODEL_DEPLOYMENT, self.namespace, "scrap")
+                assert body is not None
+                status: dict[str, Any] = body.get("status", {})
+                if done(status):
+                    return status
+                await asyncio.sleep(0.2)
+
+    async def _ready_pods(self) -> None:
+        ready = {"type": "Ready", "status": "True", "lastTransitionTime": timestamp(datetime.now(UTC))}
+        for pod in await self.kube.list(POD, self.namespace, {LABEL_DEPLOYMENT: "scrap"}):
+            if pod["status"].get("conditions") or "deletionTimestamp" in pod["metadata"]:
+                continue
+            metadata = pod["metadata"]
+            status = {"phase": "Running", "conditions": [ready]}
+            await self.kube.apply_status(POD, self.namespace, metadata["name"], status, metadata["resourceVersion"])
+
+    async def apply(self, letter: str) -> None:
+        """`kubectl apply` of the model."""
+        spec = {
+            "model": model(letter),
+            "server": {"replicas": 2, "resources": {"requests": {"cpu": "0.2"}, "limits": {"memory": "1024Mi"}}},
+            "strategy": {"canary": {"guardWindow": "1s"}},
+        }
+        metadata = {"name": "scrap", "namespace": self.namespace}
+        body = {"apiVersion": "modelcycle.dev/v1alpha1", "kind": "ModelDeployment", "metadata": metadata, "spec": spec}
+        await self.kube.apply(MODEL_DEPLOYMENT, self.namespace, body)
+
+
+def ready(status: dict[str, Any], letter: str) -> bool:
+    """The model serves and nothing is under way."""
+    conditions = {c["type"]: c["status"] for c in status.get("conditions", ())}
+    return conditions.get("Ready") == "True" and status["stable"]["digest"] == digest(letter)
+
+
+async def test_replacement_arrives_and_rests_on_the_real_api_server(rest_kube: Kube, namespace: str) -> None:
+    hand = Hand(rest_kube, namespace)
+    trust = {"metadata": {"name": "modelcycle-trust", "namespace": namespace}, "data": {namespace: PEM}}
+    await rest_kube.create(CONFIG_MAP, namespace, {"apiVersion": "v1", "kind": "ConfigMap", **trust})
+    await hand.apply("a")
+    first = await hand.until(lambda status: ready(status, "a"))
+    assert (await hand.plan()).actions == ()
+    await hand.apply("b")
+    second = await hand.until(lambda status: ready(status, "b"))
+    service = await rest_kube.get(SERVICE, namespace, "scrap")
+    assert service is not None
+    assert service["spec"]["selector"][SELECTED] == second["stable"]["revision"]
+    sizes = {
+        item["metadata"]["labels"][SELECTED]: item["spec"]["replicas"]
+        for item in await rest_kube.list(DEPLOYMENT, namespace, {LABEL_DEPLOYMENT: "scrap"})
+    }
+    assert sizes == {first["stable"]["revision"]: 0, second["stable"]["revision"]: 2}
+    await hand.until(lambda status: "retiring" not in status)
+    assert [action for action in (await hand.plan()).actions if not isinstance(action, Emit)] == []
