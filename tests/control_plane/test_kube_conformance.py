@@ -3,6 +3,7 @@
 import pytest
 
 from conformance.facts import *  # noqa: F403
+from conformance.more_facts import *  # noqa: F403
 from conformance.world import PROBE, PROBE_DEFINITION, RestOthers, eventually
 from modelcycle.kube.client import RestKube
 from modelcycle.kube.errors import ApiError

@@ -3,6 +3,7 @@
 import pytest
 
 from conformance.facts import *  # noqa: F403
+from conformance.more_facts import *  # noqa: F403
 from conformance.world import MemoryOthers
 from fakes.memory_kube import MemoryKube
 
