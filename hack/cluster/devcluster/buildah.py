@@ -144,11 +144,14 @@ class Buildah:
     def _volumes(self) -> list[str]:
         """What pip needs to reach the machine's package index: its settings and certificates."""
         settings = {"cert": _CERTIFICATES}
-        for line in run([sys.executable, "-m", "pip", "config", "list"]).splitlines():
-            key, _, value = line.partition("=")
-            name = key.rpartition(".")[2]
-            if name in ("index-url", "extra-index-url", "trusted-host", "proxy"):
-                settings[name] = value.strip("'\"")
+        own = REPOSITORY / ".venv/bin/python"
+        # A Python without pip has no settings to pass on.
+        with suppress(ClusterError):
+            for line in run([own if own.exists() else sys.executable, "-m", "pip", "config", "list"]).splitlines():
+                key, _, value = line.partition("=")
+                name = key.rpartition(".")[2]
+                if name in ("index-url", "extra-index-url", "trusted-host", "proxy"):
+                    settings[name] = value.strip("'\"")
         file = self._home / "pip.conf"
         write_whole(file, "[global]\n" + "".join(f"{k} = {v}\n" for k, v in settings.items()), mode=0o600)
         if not Path(_CERTIFICATES).exists():

