@@ -5,11 +5,17 @@ an epoch, gives no counts. Does no I/O.
 """
 
 import math
+from functools import lru_cache
+from typing import Final
 
 from prometheus_client.parser import text_string_to_metric_families
 
 from modelcycle.metrics.port import LABELS, PodCounters, RunId, Series
 from modelcycle_bundle import metric_names
+
+REMEMBERED_PAGES: Final = 64
+REMEMBERED_SIZE: Final = 128 * 1024
+"""Characters. With REMEMBERED_PAGES it bounds the memory to 8 MiB."""
 
 
 class UnusablePage(ValueError):
@@ -18,6 +24,16 @@ class UnusablePage(ValueError):
 
 def parse(text: str) -> PodCounters:
     """The counters of LABELS and the run they belong to. Raises UnusablePage."""
+    return _remembered(text) if len(text) <= REMEMBERED_SIZE else _parse(text)
+
+
+@lru_cache(maxsize=REMEMBERED_PAGES)
+def _remembered(text: str) -> PodCounters:
+    # A pod without traffic shows the same page each time: reading it again must cost next to nothing.
+    return _parse(text)
+
+
+def _parse(text: str) -> PodCounters:
     counts: dict[Series, int] = {}
     runs: set[RunId] = set()
     try:
