@@ -1,6 +1,6 @@
 """One Experiment on `MemoryKube` in virtual time: the reconciler, the real executor and the Job controller of `fakes.jobs`.
 
-Checks the rules of kstatus on every status it sees.
+Checks the rules of kstatus and the CRD's schema on every status it sees: a field that the API server would prune is found here.
 """
 
 import asyncio
@@ -8,7 +8,12 @@ import copy
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from functools import cache
+from pathlib import Path
 from typing import Any
+
+import jsonschema
+import yaml
 
 from fakes.faults import Crash
 from fakes.jobs import JobController
@@ -72,6 +77,23 @@ def violations(obj: Mapping[str, Any]) -> list[str]:
     return [rule for rule, broken in rules.items() if broken]
 
 
+@cache
+def status_schema() -> jsonschema.protocols.Validator:
+    """The schema of `status`, with unknown fields refused instead of pruned."""
+    path = Path(__file__).parents[2] / "crds" / "experiments.yaml"
+    version = yaml.safe_load(path.read_text())["spec"]["versions"][0]
+    return jsonschema.Draft7Validator(_closed(version["schema"]["openAPIV3Schema"]["properties"]["status"]))
+
+
+def _closed(node: Any) -> Any:
+    if isinstance(node, list):
+        return [_closed(item) for item in node]
+    if not isinstance(node, dict):
+        return node
+    closed = {key: _closed(value) for key, value in node.items()}
+    return closed | ({"additionalProperties": False} if isinstance(node.get("properties"), dict) else {})
+
+
 @dataclass
 class Lab:
     """Drives one Experiment. `settle` runs until nothing moves; time goes on by what the plans ask for."""
@@ -117,6 +139,7 @@ class Lab:
         obj = self.experiment
         if "status" in obj:
             assert violations(obj) == []
+            assert [error.message for error in status_schema().iter_errors(obj["status"])] == []
 
     def settle(self, rounds: int = 400) -> None:
         """Reconcile and run Jobs until neither changes anything and no wait of up to ten seconds is asked for."""

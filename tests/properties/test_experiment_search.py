@@ -93,3 +93,10 @@ def test_sixty_points_in_forty_asks_experiment_14() -> None:
     ]
     spec = parse({"spec": {**MINIMAL, "parameters": parameters, "maxTrialCount": 60}})
     assert len(set(assignments(spec))) == 60
+
+
+def test_extreme_ranges_are_searched_all_the_same() -> None:
+    space = {"min": "-1e99", "max": "1e99", "step": "1e-99"}
+    parameters = [{"name": f"p{i}", "parameterType": "double", "feasibleSpace": space} for i in range(32)]
+    spec = parse({"spec": {**MINIMAL, "parameters": parameters, "maxTrialCount": 5}})
+    assert len(set(assignments(spec))) == 5

@@ -352,7 +352,7 @@ def _written(world: World, shown: dict[str, Any], standing: Standing) -> tuple[A
 def _failure_events(world: World, new: Sequence[Entry]) -> list[Action]:
     poor = [e for e in new if e.state in (TrialState.FAILED, TrialState.METRICS_UNAVAILABLE)]
     return [
-        _event(world, EventType.WARNING, e.state, f"trial {e.index}: {e.reason}: {e.message}")
+        _event(world, EventType.WARNING, f"Trial{e.state}", f"trial {e.index}: {e.reason}: {e.message}")
         for e in poor[:EVENTS_PER_LOOK]
     ]
 

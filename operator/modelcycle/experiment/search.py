@@ -10,6 +10,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from decimal import Decimal
+from fractions import Fraction
 from functools import lru_cache
 from typing import Final
 
@@ -68,7 +69,8 @@ def axis_size(parameter: Parameter) -> int | None:
         return len(parameter.values)
     if parameter.step is None:
         return None
-    return int((parameter.high - parameter.low) // parameter.step) + 1
+    # Fractions: a step of 1e-90 over a range of 1e90 is legal and exceeds the precision of Decimal.
+    return int((Fraction(parameter.high) - Fraction(parameter.low)) // Fraction(parameter.step)) + 1
 
 
 @lru_cache(maxsize=64)
@@ -91,7 +93,7 @@ def _next(space: Space, seed: int, index: int, seen: set[Assignment]) -> Assignm
             return assignment
     if space.size is None:
         return assignment
-    start = int(_uniform(seed, index, REDRAWS, "") * space.size)
+    start = (int(_uniform(seed, index, REDRAWS, "") * (1 << 53)) * space.size) >> 53
     walk = (_point(space, (start + offset) % space.size) for offset in range(space.size))
     return next((point for point in walk if point not in seen), assignment)
 
@@ -129,7 +131,7 @@ def _decimal(drawn: float, parameter: Parameter) -> str:
 def _value(parameter: Parameter, position: int) -> str:
     if parameter.values:
         return parameter.values[position]
-    return _plain(parameter.low + position * (parameter.step or Decimal(1)))
+    return _plain(min(parameter.high, parameter.low + position * (parameter.step or Decimal(1))))
 
 
 def _plain(number: Decimal) -> str:

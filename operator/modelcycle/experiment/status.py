@@ -133,7 +133,10 @@ def conditions(world: World, standing: Standing) -> list[dict[str, Any]]:
     if standing.suspended:
         domain.append(
             Condition(
-                ExperimentCondition.SUSPENDED, True, ExperimentReason.SUSPENDED, "spec.suspend is true: no new Job starts"
+                ExperimentCondition.SUSPENDED,
+                True,
+                ExperimentReason.SUSPENDED,
+                "spec.suspend is true: no new Job starts",
             )
         )
     return build(

@@ -98,6 +98,14 @@ def test_each_node_is_bounded(path: Path) -> None:
 
 
 @pytest.mark.parametrize("path", FILES, ids=ID)
+def test_bounds_survive_the_float_that_carries_them(path: Path) -> None:
+    """A maximum beyond 2^53 is rounded up out of int64, and the API server then refuses every object."""
+    assert [
+        at for at, node in every_node(path) if node.get("type") == "integer" and node.get("maximum", 0) > 2**53
+    ] == []
+
+
+@pytest.mark.parametrize("path", FILES, ids=ID)
 def test_patterns_are_anchored(path: Path) -> None:
     patterns = {at: node["pattern"] for at, node in every_node(path) if "pattern" in node}
     assert {at: p for at, p in patterns.items() if not (p.startswith("^") and p.endswith("$"))} == {}
