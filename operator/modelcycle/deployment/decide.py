@@ -26,6 +26,8 @@ from modelcycle.kube.kinds import MODEL_DEPLOYMENT
 
 LOOK_AGAIN: Final = {
     Reason.NO_TRUSTED_KEY: 30.0,
+    Reason.SIGNATURE_INVALID: 30.0,
+    Reason.PROVENANCE_INVALID: 30.0,
     Reason.NAME_TAKEN: 30.0,
     Reason.WAITING_FOR_CLEANUP: 5.0,
     Reason.SELECTOR_MOVING: 2.0,

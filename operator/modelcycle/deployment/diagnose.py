@@ -97,8 +97,8 @@ def _fetch_problem(pod: PodView) -> Problem | None:
     if failure is not None:
         message = _cut(failure.message)
         if code == EXIT_RETRY:
-            return Problem(Gravity.RETRYING, _retry_reason(failure), message)
-        return Problem(Gravity.FATAL, _fatal_reason(failure), message)
+            return Problem(Gravity.RETRYING, _reason(failure, Reason.FETCH_RETRYING), message)
+        return Problem(Gravity.FATAL, _reason(failure, Reason.FETCH_FAILED), message)
     text = f"pod {pod.name}: the fetch step ended with exit code {code} {pod.fetch.exit_reason}".rstrip()
     if code != EXIT_RETRY and pod.fetch.restarts >= CRASH_LIMIT:
         return Problem(Gravity.FATAL, Reason.FETCH_FAILED, text)
@@ -131,13 +131,9 @@ def _failure(message: str) -> Failure | None:
         return None
 
 
-def _fatal_reason(failure: Failure) -> Reason:
+def _reason(failure: Failure, otherwise: Reason) -> Reason:
     known = {reason.value for reason in Reason}
-    return Reason(failure.reason.value) if failure.reason.value in known else Reason.FETCH_FAILED
-
-
-def _retry_reason(failure: Failure) -> Reason:
-    return Reason.STORE_UNREACHABLE if failure.reason.value == Reason.STORE_UNREACHABLE.value else Reason.FETCH_RETRYING
+    return Reason(failure.reason.value) if failure.reason.value in known else otherwise
 
 
 def _cut(text: str) -> str:

@@ -100,7 +100,7 @@ def pod_template(owner: str, uid: str, revision: str, target: Target, image: str
                 }
             ],
             "initContainers": [_fetch_container(target, image, resources, claim.group(1) if claim else None)],
-            "containers": [_server_container(revision, image, resources)],
+            "containers": [_server_container(target, revision, image, resources)],
             "volumes": volumes,
         },
     }
@@ -129,7 +129,7 @@ def _fetch_container(target: Target, image: str, resources: Json, claim: str | N
     }
 
 
-def _server_container(revision: str, image: str, resources: Json) -> Json:
+def _server_container(target: Target, revision: str, image: str, resources: Json) -> Json:
     return {
         "name": SERVER_CONTAINER,
         "image": image,
@@ -142,6 +142,7 @@ def _server_container(revision: str, image: str, resources: Json) -> Json:
         "env": [
             {"name": "POD_UID", "valueFrom": {"fieldRef": {"fieldPath": "metadata.uid"}}},
             {"name": "MODELCYCLE_REVISION", "value": revision},
+            {"name": "MODELCYCLE_DIGEST", "value": target.digest},
         ],
         "ports": [
             {"name": "http", "containerPort": SERVING_PORT, "protocol": "TCP"},

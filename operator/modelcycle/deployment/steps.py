@@ -54,7 +54,7 @@ class Step:
 
 def step(world: World, spec: Spec) -> Step:
     """All transitions that the world allows now, in an order that looks at what is serving first."""
-    done = Step(_forget_lost(world))
+    done = Step(_recover(world, _forget_lost(world)))
     for transition in (_retire, _drop, _judge, _promote, _start):
         done = transition(world, spec, done)
     return done
@@ -107,6 +107,15 @@ def _forget_lost(world: World) -> State:
     if state.stable and lost(state.stable):
         state = replace(state, stable=None)
     return state
+
+
+def _recover(world: World, state: State) -> State:
+    """A status that was lost (a restore without it) is found again in the cluster: what answers behind the Service is stable."""
+    selected = world.selected or ""
+    stored = world.revisions.get(selected)
+    if state.stable or state.canary or stored is None or not world.ready.get(selected):
+        return state
+    return replace(state, stable=RevisionRef(selected, stored.number, stored.digest, stored.uri))
 
 
 def _retire(world: World, spec: Spec, done: Step) -> Step:

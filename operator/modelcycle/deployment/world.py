@@ -60,6 +60,8 @@ class RevisionView:
     child: Child
     number: int
     template: Json
+    digest: str = ""
+    uri: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -203,6 +205,8 @@ def revision_view(body: Json) -> RevisionView:
         child=Child(child.name, child.uid, data.get("hash", child.revision), body),
         number=body.get("revision", 0),
         template=data.get("template", {}),
+        digest=data.get("digest", ""),
+        uri=data.get("uri", ""),
     )
 
 
