@@ -113,6 +113,8 @@ disabled_plugins = ["io.containerd.nri.v1.nri"]
   runtime_type = "io.containerd.runc.v2"
 [plugins."io.containerd.cri.v1.runtime".containerd.runtimes.runc.options]
   SystemdCgroup = false
+  # By default all containerds of a machine share one folder for this.
+  Root = "{state}/runc"
 """
 
     def _kubelet(self) -> str:

@@ -140,5 +140,5 @@ def remove_outside_files(state: Path, cni_network: str, sockets: Iterable[Path])
         (results / file).unlink(missing_ok=True)
     for socket in sockets:
         socket.unlink(missing_ok=True)
-    for folder in ("containerd-state", "ipam"):
+    for folder in ("containerd-state", "runc", "ipam"):
         shutil.rmtree(state / folder, ignore_errors=True)
