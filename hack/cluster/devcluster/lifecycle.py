@@ -1,12 +1,14 @@
 """Brings a cluster of our own up and down. Each step can be repeated, so a call after a crash completes or clears it."""
 
+import hashlib
 import os
 import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from pathlib import Path
 
-from devcluster import pki, prerequisites, remains
+from devcluster import control_plane, node, pki, prerequisites, remains
 from devcluster.addresses import NodeAddresses
 from devcluster.api import Api
 from devcluster.binaries import CONTROL_PLANE, NODE, RUNC, Binaries
@@ -68,6 +70,17 @@ class OwnCluster:
         alive = self.expected() <= running.keys() and self.api.ready()
         return alive and (self.addresses is None or self.api.node_ready(self.paths.name))
 
+    def blueprint(self) -> str:
+        """What a start would run: programs by their build, and the modules that write command lines and settings."""
+        homes = [self.binaries.home(program).name for program in (NODE if self.addresses else CONTROL_PLANE)]
+        sources = [Path(module.__file__ or "").read_bytes() for module in (control_plane, node, pki)]
+        return hashlib.sha256("\n".join(homes).encode() + b"".join(sources)).hexdigest()[:16]
+
+    def current(self) -> bool:
+        """What runs was started by this version of the code."""
+        made = self.paths.conf / "blueprint"
+        return made.exists() and made.read_text() == self.blueprint()
+
     def prepare(self) -> None:
         """Prerequisites and programs; what `build` does ahead of time."""
         if self.addresses is None:
@@ -94,6 +107,7 @@ class OwnCluster:
         if self.addresses:
             with self.progress.step("node"):
                 self._start_node()
+        write_whole(self.paths.conf / "blueprint", self.blueprint())
         self.write_kubeconfig()
 
     def write_kubeconfig(self) -> None:

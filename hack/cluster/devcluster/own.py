@@ -27,7 +27,7 @@ class OwnEngine:
 
     def up(self) -> None:
         cluster = self.cluster
-        if cluster.healthy() and self._settled():
+        if cluster.current() and cluster.healthy() and self._settled():
             cluster.write_kubeconfig()
             cluster.progress.say(f"cluster {cluster.paths.name} is running: {cluster.paths.kubeconfig}")
             return
