@@ -150,7 +150,7 @@ class Operator:
 
     async def _watch(self, parts: Parts, end: asyncio.Event) -> None:
         handlers = wiring.registry(parts.reconcilers, parts.references, parts.queue.add, self._telemetry)
-        await wiring.run(handlers, self._settings.watch_namespace, end, self._take_signals)
+        await wiring.run(handlers, self._settings.watch_namespace, self._identity, end, self._take_signals)
 
     async def _watch_trust(self, parts: Parts) -> None:
         # The one object that people write and no label selects.

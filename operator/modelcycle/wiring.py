@@ -82,9 +82,15 @@ def registry(
 
 
 async def run(
-    handlers: kopf.OperatorRegistry, namespace: str | None, stop: asyncio.Event, started: Callable[[], None]
+    handlers: kopf.OperatorRegistry,
+    namespace: str | None,
+    identity: str,
+    stop: asyncio.Event,
+    started: Callable[[], None],
 ) -> None:
-    """Watch until `stop` is set. Calls `started` once kopf has taken the signals, so that the caller can take them back.
+    """Watch until `stop` is set. `identity` is given to kopf, which would else ask for the name of a user that an image need not have.
+
+    Calls `started` once kopf has taken the signals, so that the caller can take them back.
 
     Raises WatchesEnded as soon as one of kopf's tasks ends by itself. kopf then stops too, but can take up to EXIT_SECONDS over it while
     its other watchers wait for a login; meanwhile nobody would watch.
@@ -94,6 +100,7 @@ async def run(
         registry=handlers,
         settings=settings(),
         memo=kopf.Memo(),
+        identity=identity,  # type: ignore[arg-type]  # a NewType over str that kopf does not export
         standalone=True,
         clusterwide=namespace is None,
         namespaces=[namespace] if namespace else [],

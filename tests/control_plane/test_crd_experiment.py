@@ -226,7 +226,9 @@ def made(kubectl: Kubectl, namespace: str) -> tuple[str, Spec]:
 
 def succeed(kubectl: Kubectl, namespace: str) -> None:
     status = json.dumps({"status": {"trials": {"succeeded": 1}}})
-    kubectl("patch", "experiment", "schema-probe", "-n", namespace, "--subresource=status", "--type=merge", "-p", status)
+    kubectl(
+        "patch", "experiment", "schema-probe", "-n", namespace, "--subresource=status", "--type=merge", "-p", status
+    )
 
 
 @pytest.mark.parametrize("place", CHANGES)

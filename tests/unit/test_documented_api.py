@@ -5,6 +5,7 @@ from enum import StrEnum
 from pathlib import Path
 
 import pytest
+
 from modelcycle.api.driftmonitor import MonitorCondition, MonitorReason
 from modelcycle.api.experiment import ExperimentCondition, ExperimentReason
 from modelcycle.api.modeldeployment import DeploymentCondition, DeploymentReason
