@@ -45,7 +45,9 @@ def main() -> int:
 
 def _look(demo: Demo) -> None:
     demo.story.headline("What kubectl shows")
-    demo.story.console.print(demo.kubectl.run("get", "experiments,modeldeployments,driftmonitors"), markup=False)
+    for kind in ("experiments", "modeldeployments", "driftmonitors"):
+        demo.story.console.print(f"kubectl -n {demo.kubectl.namespace} get {kind}", style="dim")
+        demo.story.console.print(demo.kubectl.run("get", kind), markup=False)
 
 
 def _farewell(demo: Demo, kubeconfig: Path) -> None:

@@ -184,10 +184,9 @@ def _tell_window(story: Story, obj: Mapping[str, Any]) -> None:
 
 def _tell_trials(story: Story, obj: Mapping[str, Any]) -> None:
     for trial in obj.get("status", {}).get("recentTrials", []):
-        metrics = {m["name"]: m["value"] for m in trial.get("observation", {}).get("metrics", [])}
-        values = ", ".join(f"{name} {float(value):.4f}" for name, value in sorted(metrics.items()))
         chosen = ", ".join(f"{p['name']}={p['value']}" for p in trial.get("parameterAssignments", []))
-        story.once(f"trial {trial['index']}: {trial['state']}  {values}{'  with ' + chosen if chosen else ''}")
+        outcome = trial.get("objective") or trial.get("reason", "")
+        story.once(f"trial {trial['index']}: {trial['state']}  {outcome}{'  with ' + chosen if chosen else ''}")
 
 
 def _settle(demo: Demo, kind: str, name: str) -> dict[str, Any]:
@@ -210,8 +209,9 @@ def _digest(demo: Demo, experiment: str) -> str:
 def _check_signature(demo: Demo, models: Store, uri: str, digest: str) -> tuple[str, int]:
     trust = (demo.outside(SYSTEM_NAMESPACE).get("configmap", "modelcycle-trust") or {})["data"][demo.kubectl.namespace]
     prefix = uri.removeprefix(f"s3://{store.MODEL_BUCKET}/")
-    signatures = [e.path for e in models.list(f"{prefix}/{layout.SIGNATURES_DIR}")]
-    verified = oms.verify(models.get(signatures[0]), keys.split_pems(trust))
+    trusted = keys.split_pems(trust)
+    signature = models.get(f"{prefix}/{layout.SIGNATURES_DIR}/{keys.hint(trusted[0])}.sig")
+    verified = oms.verify(signature, trusted)
     if verified.manifest.root != digest:
         raise StageFailed(f"the signature covers {verified.manifest.root}, status says {digest}")
     return verified.key_hint, len(verified.manifest.files)

@@ -10,13 +10,12 @@ import signal
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Final
 
 from modelcycle_bundle.contract import EXIT_FAILED, Failure, FailureClass, FailureReason, FetchResult
+from modelcycle_serving import __version__, oip, termination
 from modelcycle_serving import model as models
-from modelcycle_serving import oip, termination
 from modelcycle_serving.app import App, Router
 from modelcycle_serving.connections import Connections, DrainPolicy, Limits
 from modelcycle_serving.counters import Counters
@@ -58,7 +57,7 @@ async def serve(config: Config) -> int:
     """Run until drained. Returns the exit code."""
     started = time.time()
     loop = asyncio.get_running_loop()
-    app = App(config.model_name, version("modelcycle-serving"), time.perf_counter)
+    app = App(config.model_name, __version__, time.perf_counter)
     serving, metrics = (Connections(config.limits, loop.time) for _ in range(2))
     stop = Stop()
     loop.add_signal_handler(signal.SIGTERM, stop.ask, config.drain)

@@ -77,7 +77,7 @@ def operator_restarts(system: Kubectl) -> dict[str, int]:
 
 
 def stop_api_server() -> None:
-    pid = int(json.loads(cluster("status", "--json"))["pids"]["kube-apiserver"])
+    pid = int(json.loads(cluster("status", "--json"))["pids"]["apiserver"])
     os.kill(pid, signal.SIGKILL)
     deadline = time.monotonic() + 30
     while Path(f"/proc/{pid}").exists() and "Z" not in Path(f"/proc/{pid}/stat").read_text().split()[2]:

@@ -3,11 +3,11 @@
 Owns the words and exit codes. Never imports a Kubernetes client, and never puts key material into an argument, an error or a log.
 """
 
-from importlib.metadata import version as package_version
 from typing import Annotated
 
 import typer
 
+from modelcycle import __version__
 from modelcycle.cli import keygen as keygen_verb
 from modelcycle.cli.kubectl import Kubectl, KubectlError
 
@@ -32,7 +32,7 @@ Kubeconfig = Annotated[str | None, typer.Option("--kubeconfig", help="Path of th
 @app.command()
 def version() -> None:
     """Print the version of this plugin."""
-    typer.echo(f"modelcycle {package_version('modelcycle')}")
+    typer.echo(f"modelcycle {__version__}")
 
 
 @app.command()
