@@ -30,9 +30,9 @@ def credentials(system: Kubectl) -> dict[str, str]:
     return store.environment(system)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def buckets(system: Kubectl, credentials: dict[str, str]) -> Iterator[tuple[Store, Store]]:
-    """Data and models, through a forwarded port."""
+    """Data and models, through a forwarded port: one a module, since a restarted API server ends it."""
     with store.opened(system, credentials) as pair:
         yield pair
 

@@ -10,6 +10,7 @@ from plant import Plant
 
 SECONDS = 240.0
 HEADER = b"a,b,malignant\n"
+LONELY = HEADER + b"".join(b"%d,%d,%d\n" % (i, i % 7, i == 31) for i in range(60))
 ONE_CLASS = HEADER + b"".join(b"%d,%d,0\n" % (i, i % 7) for i in range(60))
 TEXT_FEATURE = HEADER + b"".join(b"%d,red,%d\n" % (i, i % 2) for i in range(60))
 RAGGED = HEADER + b"1,2,0\n1,2\n" + b"3,4,1\n" * 40
@@ -30,11 +31,31 @@ CASES: list[tuple[str, bytes | None, dict[str, Any], str, str]] = [
     (
         "raises",
         None,
-        {"trainer": {"estimator": "sklearn.linear_model.LogisticRegression", "fixed": {"solver": "none-such"}}},
+        {
+            "trainer": {
+                "pipeline": [
+                    {"name": "scale", "estimator": "sklearn.preprocessing.StandardScaler"},
+                    {"name": "model", "estimator": "sklearn.naive_bayes.MultinomialNB"},
+                ]
+            },
+            "parameters": [{"name": "model__alpha", "parameterType": "int", "feasibleSpace": {"min": "1", "max": "9"}}],
+            "maxTrialCount": 6,
+            "parallelTrialCount": 1,
+            "maxFailedTrialCount": 2,
+        },
         "MaxFailedTrialsReached",
-        "",
+        "TrainerRaised",
     ),
-    ("not-allowed", None, {"trainer": {"estimator": "sklearn.evil.Classifier"}}, "MaxFailedTrialsReached", ""),
+    (
+        "bad-parameters",
+        None,
+        {"trainer": {"estimator": "sklearn.linear_model.LogisticRegression", "fixed": {"solver": "none-such"}}},
+        "NoUsableTrial",
+        "BadParameters",
+    ),
+    ("not-allowed", None, {"trainer": {"estimator": "sklearn.evil.Classifier"}}, "EstimatorNotAllowed", "sklearn.evil"),
+    # Only one row has the second class: it goes to training, so roc_auc is not defined on the hold-out.
+    ("nan-objective-experiment-22", LONELY, {}, "NoUsableTrial", "MetricUnavailable"),
 ]
 
 
@@ -48,6 +69,7 @@ def test_bad_input_is_stalled_with_its_reason(
     assert condition(seen, "Stalled").get("reason") == reason, describe(seen)
     assert word in condition(seen, "Stalled")["message"]
     assert "model" not in seen["status"]
+    assert "currentOptimalTrial" not in seen["status"]
 
 
 def test_missing_key_names_the_command_and_clears_engineering_56(bare_plant: Plant) -> None:
@@ -77,18 +99,6 @@ def test_secret_ref_to_the_key_is_forbidden(shared_plant: Plant) -> None:
     seen = ended(shared_plant, experiment)
     assert condition(seen, "Stalled")["reason"] == "ForbiddenSecret"
     assert "modelcycle-signing-key" in condition(seen, "Stalled")["message"]
-
-
-def test_objective_nan_is_never_best_experiment_22(shared_plant: Plant) -> None:
-    # A regression target that never varies in the hold-out has no r2.
-    constant = b"a,y\n" + b"".join(b"%d,%d\n" % (i, 1 if i < 1 else 0) for i in range(200))
-    uri = shared_plant.put("constant.csv", constant)
-    experiment = shared_plant.experiment(
-        "nan", data={"uri": uri, "target": "y"}, trainer={"estimator": "sklearn.linear_model.Ridge"}
-    )
-    seen = ended(shared_plant, experiment)
-    assert condition(seen, "Stalled")["reason"] in {"NoUsableTrial", "TargetUnusable"}, describe(seen)
-    assert "currentOptimalTrial" not in seen["status"]
 
 
 def test_existing_object_of_a_childs_name_is_left_alone(shared_plant: Plant) -> None:
