@@ -6,6 +6,7 @@ may be repeated.
 
 import json
 import os
+import re
 import ssl
 import time
 from collections.abc import Callable, Mapping
@@ -34,6 +35,9 @@ NO_LOGIN: Final = (
     "no cluster to talk to: set KUBECONFIG to a kubeconfig file, or run inside a pod with a service account"
 )
 
+_LONE_SURROGATE: Final = re.compile(r"[\ud800-\udfff]")
+_ESCAPED: Final = re.compile(r"[\x7f-\uffff]")
+
 Observer = Callable[[str, int, float], None]
 """Told of each request: HTTP method, status code (0: no answer), seconds."""
 
@@ -43,8 +47,8 @@ class ContentType(StrEnum):
 
     JSON = "application/json"
     """An object, for POST, PUT and DELETE."""
-    APPLY = "application/apply-patch+yaml"
-    """Server-side apply; JSON is YAML."""
+    APPLY = "application/apply-patch+yaml; charset=utf-8"
+    """Server-side apply, written by `as_yaml`. With its parameter the client sends the bytes as they are."""
     MERGE_PATCH = "application/merge-patch+json"
     """RFC 7386."""
     JSON_PATCH = "application/json-patch+json"
@@ -129,7 +133,7 @@ class Transport:
                 "Content-Type": content_type.value,
                 "User-Agent": "modelcycle",
             },
-            body=plain(body),
+            body=as_yaml(body) if content_type is ContentType.APPLY else plain(body),
             auth_settings=["BearerToken"],
         )
         timeout = aiohttp.ClientTimeout(total=TIMEOUT_SECONDS)
@@ -145,6 +149,13 @@ def plain(value: Any) -> Any:
     if isinstance(value, list | tuple):
         return [plain(inner) for inner in value]
     return value
+
+
+def as_yaml(body: Any) -> bytes:
+    """JSON that every YAML reader takes: no surrogate (an emoji is written as itself), nothing unprintable unescaped."""
+    text = json.dumps(plain(body), ensure_ascii=False)
+    text = _LONE_SURROGATE.sub("\ufffd", text)
+    return _ESCAPED.sub(lambda found: f"\\u{ord(found[0]):04x}", text).encode()
 
 
 def _decode(method: str, path: str, code: int, raw: bytes) -> dict[str, Any]:

@@ -1,16 +1,18 @@
 """The real client over HTTP: what answers mean, what is repeated, how lists are paged. A local HTTP server plays the API server."""
 
+import json
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
+import yaml
 from aiohttp import web
 from kubernetes.aio.client import Configuration
 
 from modelcycle.kube import errors, kinds
 from modelcycle.kube.client import ATTEMPTS, RestKube
-from modelcycle.kube.transport import LoginError, Transport, error_of, login, path_of
+from modelcycle.kube.transport import LoginError, Transport, as_yaml, error_of, login, path_of
 
 Answer = tuple[int, dict[str, Any], dict[str, str]]
 
@@ -21,9 +23,11 @@ class Script:
 
     answers: list[Answer] = field(default_factory=list)
     requests: list[tuple[str, str, dict[str, str]]] = field(default_factory=list)
+    bodies: list[str] = field(default_factory=list)
 
     async def handle(self, request: web.Request) -> web.Response:
         self.requests.append((request.method, request.path, dict(request.query)))
+        self.bodies.append(await request.text())
         code, body, headers = self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
         if "X-Truncate" in headers:
             return web.Response(text='{"metadata": {', content_type="application/json")
@@ -165,3 +169,27 @@ def test_paths(kind: kinds.Kind, namespace: str | None, name: str, sub: str, pat
 async def test_a_login_without_a_cluster_says_what_to_set() -> None:
     with pytest.raises(LoginError, match="KUBECONFIG"):
         await login({"KUBECONFIG": "/does/not/exist"})
+
+
+@pytest.mark.parametrize(
+    ("text", "read"),
+    [
+        ("größe 名前 \U0001f643", "größe 名前 \U0001f643"),
+        (
+            "\x00\t\n\x1b\x7f\x85\u2028\ufeff\ufffe\\ud83d $(HOME)",
+            "\x00\t\n\x1b\x7f\x85\u2028\ufeff\ufffe\\ud83d $(HOME)",
+        ),
+        ("half \ud83d", "half \ufffd"),
+    ],
+)
+def test_an_applied_body_is_json_and_yaml_alike_whatever_the_text(text: str, read: str) -> None:
+    body = {"status": {"message": text}}
+    expected = {"status": {"message": read}}
+    assert json.loads(as_yaml(body)) == expected
+    assert yaml.safe_load(as_yaml(body)) == expected
+
+
+async def test_a_body_is_sent_as_written(kube: RestKube, script: Script) -> None:
+    script.answers = [(200, {"metadata": {}}, {})]
+    await kube.apply(kinds.CONFIG_MAP, "ns", {"metadata": {"name": "a"}, "data": {"text": "\U0001f643"}})
+    assert script.bodies == ['{"metadata": {"name": "a"}, "data": {"text": "\U0001f643"}}']
