@@ -37,7 +37,7 @@ test-control-plane: $(STAMP) ## schemas, CEL, RBAC, conformance and the operator
 
 .PHONY: test-cluster
 test-cluster: cluster images store install ## the scenario and the faults on a real node with real images
-	$(BIN)/pytest -n 3 --dist loadfile tests/cluster -m "not alone"
+	$(BIN)/pytest -n 4 --dist loadfile tests/cluster -m "not alone"
 	$(BIN)/pytest tests/cluster -m alone
 
 .PHONY: test

@@ -25,19 +25,19 @@ def system() -> Kubectl:
 
 
 @pytest.fixture(scope="session")
-def credentials(system: Kubectl) -> dict[str, str]:
+def credentials_of_store(system: Kubectl) -> dict[str, str]:
     """Credentials of the store component with its in-cluster endpoint."""
     return store.environment(system)
 
 
 @pytest.fixture(scope="module")
-def buckets(system: Kubectl, credentials: dict[str, str]) -> Iterator[tuple[Store, Store]]:
+def buckets(system: Kubectl, credentials_of_store: dict[str, str]) -> Iterator[tuple[Store, Store]]:
     """Data and models, through a forwarded port: one a module, since a restarted API server ends it."""
-    with store.opened(system, credentials) as pair:
+    with store.opened(system, credentials_of_store) as pair:
         yield pair
 
 
-def _plant(buckets: tuple[Store, Store], credentials: dict[str, str]) -> Plant:
+def _plant(buckets: tuple[Store, Store], credentials_of_store: dict[str, str]) -> Plant:
     name = f"plant-{uuid.uuid4().hex[:6]}"
     kubectl = Kubectl(KUBECONFIG, name)
     kubectl.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}})
@@ -46,7 +46,7 @@ def _plant(buckets: tuple[Store, Store], credentials: dict[str, str]) -> Plant:
             "apiVersion": "v1",
             "kind": "Secret",
             "metadata": {"name": "modelcycle-store"},
-            "stringData": credentials,
+            "stringData": credentials_of_store,
         }
     )
     plant = Plant(kubectl, *buckets)
@@ -55,9 +55,9 @@ def _plant(buckets: tuple[Store, Store], credentials: dict[str, str]) -> Plant:
 
 
 @pytest.fixture
-def bare_plant(buckets: tuple[Store, Store], credentials: dict[str, str]) -> Iterator[Plant]:
+def bare_plant(buckets: tuple[Store, Store], credentials_of_store: dict[str, str]) -> Iterator[Plant]:
     """A namespace with data and store credentials but no signing key."""
-    plant = _plant(buckets, credentials)
+    plant = _plant(buckets, credentials_of_store)
     yield plant
     plant.kubectl.run("delete", "namespace", plant.name, "--wait=false")
 
@@ -70,9 +70,9 @@ def plant(bare_plant: Plant) -> Plant:
 
 
 @pytest.fixture(scope="module")
-def shared_plant(buckets: tuple[Store, Store], credentials: dict[str, str]) -> Iterator[Plant]:
+def shared_plant(buckets: tuple[Store, Store], credentials_of_store: dict[str, str]) -> Iterator[Plant]:
     """One namespace with a key for the tests of a module that do not disturb one another."""
-    plant = _plant(buckets, credentials)
+    plant = _plant(buckets, credentials_of_store)
     plant.kubectl.keygen()
     yield plant
     plant.kubectl.run("delete", "namespace", plant.name, "--wait=false")

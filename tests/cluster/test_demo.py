@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 from demo.kubectl import Kubectl
@@ -38,5 +39,8 @@ def test_demo_shows_the_whole_loop(system: Kubectl, tmp_path: Path) -> None:
         assert facts["load"]["failed"] == 0
         assert len(facts["load"]["versions"]) == 2
         assert facts["tampered"]["reason"] == "DigestMismatch"
+        for kind in ("experiments", "modeldeployments", "driftmonitors"):
+            table = replace(system, namespace=namespace).run("get", kind)
+            assert max(len(line.rstrip()) for line in table.splitlines()) <= 80, table
     finally:
         system.run("delete", "namespace", namespace, "--wait=false")

@@ -72,28 +72,6 @@ def test_bad_input_is_stalled_with_its_reason(
     assert "currentOptimalTrial" not in seen["status"]
 
 
-def test_missing_key_names_the_command_and_clears_engineering_56(bare_plant: Plant) -> None:
-    seen = ended(bare_plant, bare_plant.experiment("keyless"))
-    assert condition(seen, "Stalled")["reason"] == "NoSigningKey"
-    assert f"kubectl modelcycle keygen -n {bare_plant.name}" in condition(seen, "Stalled")["message"]
-    bare_plant.kubectl.keygen()
-    done = bare_plant.kubectl.wait("experiment", "keyless", is_current, SECONDS)
-    assert done["status"]["model"]["digest"].startswith("sha256:")
-
-
-def test_spec_that_is_fixed_clears_the_stall(plant: Plant) -> None:
-    plant.kubectl.apply(
-        {
-            "apiVersion": "v1",
-            "kind": "Secret",
-            "metadata": {"name": "modelcycle-store"},
-            "stringData": {"AWS_SECRET_ACCESS_KEY": "wrong"},
-        }
-    )
-    seen = ended(plant, plant.experiment("credentials"))
-    assert condition(seen, "Stalled")["reason"] in {"StoreDenied", "StoreUnreachable"}, describe(seen)
-
-
 def test_secret_ref_to_the_key_is_forbidden(shared_plant: Plant) -> None:
     experiment = shared_plant.experiment("greedy", data={"secretRef": {"name": "modelcycle-signing-key"}})
     seen = ended(shared_plant, experiment)
