@@ -64,6 +64,8 @@ class FailureReason(StrEnum):
     """The object store refused the credentials or none were given."""
     DATA_NOT_FOUND = "DataNotFound"
     """No object at the data URI."""
+    OUTPUT_NOT_FOUND = "OutputNotFound"
+    """No bucket at the output URI."""
     DATA_UNREADABLE = "DataUnreadable"
     """The object is not a table of the declared format."""
     DATA_CHANGED = "DataChanged"
@@ -290,6 +292,11 @@ class ContractError(ValueError):
 def to_json(value: object) -> str:
     """One compact line with sorted keys; fields that are None are left out. Raises ValueError for NaN and infinity."""
     return json.dumps(_plain(value), sort_keys=True, separators=(",", ":"), allow_nan=False)
+
+
+def to_environment(value: object) -> str:
+    """`to_json` for an environment variable of a pod: the kubelet would put other variables, credentials too, in place of `$(NAME)`."""
+    return to_json(value).replace("$", "\\u0024")
 
 
 def from_json(kind: type[T], text: str) -> T:

@@ -3,9 +3,10 @@
 import csv
 import io
 
+from sklearn.datasets import load_iris
+
 from demo.kubectl import describe, is_current, is_stalled
 from plant import ROOT, Plant
-from sklearn.datasets import load_iris
 
 SECONDS = 280.0
 

@@ -15,7 +15,7 @@ from modelcycle.deployment.world import FETCH_CONTAINER, SERVER_CONTAINER
 from modelcycle.kube.kinds import CONFIG_MAP, CONTROLLER_REVISION, DEPLOYMENT, MODEL_DEPLOYMENT, SERVICE, Kind
 from modelcycle.kube.names import LABEL_DEPLOYMENT, LABEL_REVISION, child_labels, child_name, owner_reference
 from modelcycle_bundle import layout
-from modelcycle_bundle.contract import FetchTask, to_json
+from modelcycle_bundle.contract import FetchTask, to_environment
 from modelcycle_bundle.metric_names import METRICS_PORT, SERVING_PORT
 
 Json = dict[str, Any]
@@ -120,7 +120,7 @@ def _fetch_container(target: Target, image: str, resources: Json, claim: str | N
         "image": image,
         "imagePullPolicy": "IfNotPresent",
         "args": ["fetch"],
-        "env": [{"name": layout.TASK_ENV, "value": to_json(task)}],
+        "env": [{"name": layout.TASK_ENV, "value": to_environment(task)}],
         "envFrom": [{"secretRef": {"name": target.secret or DEFAULT_STORE_SECRET, "optional": True}}],
         "resources": resources,
         "securityContext": _confined(),

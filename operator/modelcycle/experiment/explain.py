@@ -11,6 +11,7 @@ FIELDS: Final[Mapping[str, str]] = {
     FailureReason.STORE_UNREACHABLE: "spec.data.uri, spec.output.uri",
     FailureReason.STORE_DENIED: "spec.data.secretRef, spec.output.secretRef",
     FailureReason.DATA_NOT_FOUND: "spec.data.uri",
+    FailureReason.OUTPUT_NOT_FOUND: "spec.output.uri",
     FailureReason.DATA_UNREADABLE: "spec.data.uri",
     FailureReason.DATA_CHANGED: "spec.data.digest",
     FailureReason.TARGET_MISSING: "spec.data.target",

@@ -22,7 +22,7 @@ from modelcycle.kube.names import (
     owner_reference,
 )
 from modelcycle_bundle import layout
-from modelcycle_bundle.contract import EXIT_RETRY, TaskKind, to_json
+from modelcycle_bundle.contract import EXIT_RETRY, TaskKind, to_environment
 
 USER: Final = 65532
 BACKOFF_LIMIT: Final = 3
@@ -153,7 +153,7 @@ def _pod(spec: ExperimentSpec, image: str, order: JobOrder) -> dict[str, Any]:
                 "image": image,
                 "imagePullPolicy": "IfNotPresent",
                 "args": [order.kind.value],
-                "env": [{"name": layout.TASK_ENV, "value": to_json(order.task)}],
+                "env": [{"name": layout.TASK_ENV, "value": to_environment(order.task)}],
                 "envFrom": [
                     {"secretRef": {"name": name, "optional": True}} for name in store_secrets(spec, order.kind)
                 ],
