@@ -64,8 +64,6 @@ class FailureReason(StrEnum):
     """The object store refused the credentials or none were given."""
     DATA_NOT_FOUND = "DataNotFound"
     """No object at the data URI."""
-    OUTPUT_NOT_FOUND = "OutputNotFound"
-    """No bucket at the output URI."""
     DATA_UNREADABLE = "DataUnreadable"
     """The object is not a table of the declared format."""
     DATA_CHANGED = "DataChanged"

@@ -80,7 +80,7 @@ class CandidatePlace:
 
 def candidate_place(task: TrialTask | CollectTask, env: Mapping[str, str]) -> CandidatePlace:
     """Where this attempt of the trial puts its candidate. Raises StoreError."""
-    store = open_store(task.output_uri, env, missing=FailureReason.OUTPUT_NOT_FOUND)
+    store = open_store(task.output_uri, env, missing=FailureReason.MODEL_NOT_FOUND)
     return CandidatePlace(store, layout.candidate_prefix(task.experiment_uid, task.index, task.attempt))
 
 

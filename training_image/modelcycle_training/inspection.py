@@ -66,7 +66,7 @@ def _data_facts(ref: DataRef, context: Context) -> _Facts:
 
 def _output_failure(uri: str, context: Context) -> Failure | None:
     try:
-        open_store(uri, context.env, missing=FailureReason.OUTPUT_NOT_FOUND).list(layout.MODEL_DIR)
+        open_store(uri, context.env, missing=FailureReason.MODEL_NOT_FOUND).list(layout.MODEL_DIR)
     except StoreError as error:
         return replace(error.failure, message=f"output.uri {uri} cannot be used: {error.failure.message}")
     return None

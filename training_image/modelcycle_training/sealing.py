@@ -31,7 +31,7 @@ class _Candidate:
 def seal(task: SealTask, context: Context) -> SealResult:
     """The published bundle. Repeating it is a no-op. Raises TaskFailed, StoreError."""
     key = read_key(context.key_dir)
-    store = open_store(task.output_uri, context.env, missing=FailureReason.OUTPUT_NOT_FOUND)
+    store = open_store(task.output_uri, context.env, missing=FailureReason.MODEL_NOT_FOUND)
     candidate = _read(store, task)
     context.log("candidate read", digest=candidate.manifest.root, files=len(candidate.files))
     rows = _replay(candidate.files)

@@ -57,6 +57,8 @@ class ExperimentReason(StrEnum):
     """The object store refused the credentials."""
     DATA_NOT_FOUND = "DataNotFound"
     """No object at `spec.data.uri`."""
+    OUTPUT_NOT_FOUND = "OutputNotFound"
+    """No bucket or folder at `spec.output.uri`."""
     DATA_UNREADABLE = "DataUnreadable"
     """The object is not a table of the declared format."""
     DATA_CHANGED = "DataChanged"

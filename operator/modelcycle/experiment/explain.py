@@ -11,7 +11,7 @@ FIELDS: Final[Mapping[str, str]] = {
     FailureReason.STORE_UNREACHABLE: "spec.data.uri, spec.output.uri",
     FailureReason.STORE_DENIED: "spec.data.secretRef, spec.output.secretRef",
     FailureReason.DATA_NOT_FOUND: "spec.data.uri",
-    FailureReason.OUTPUT_NOT_FOUND: "spec.output.uri",
+    FailureReason.MODEL_NOT_FOUND: "spec.output.uri",
     FailureReason.DATA_UNREADABLE: "spec.data.uri",
     FailureReason.DATA_CHANGED: "spec.data.digest",
     FailureReason.TARGET_MISSING: "spec.data.target",
@@ -24,6 +24,8 @@ FIELDS: Final[Mapping[str, str]] = {
 
 def condition_reason(problem: Problem) -> ExperimentReason:
     """The condition reason for a cause; one that is no condition reason of ours is an InternalError."""
+    if problem.reason == FailureReason.MODEL_NOT_FOUND:
+        return ExperimentReason.OUTPUT_NOT_FOUND
     try:
         return ExperimentReason(problem.reason)
     except ValueError:

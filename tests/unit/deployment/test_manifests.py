@@ -44,6 +44,13 @@ def test_fetch_task_travels_in_the_environment() -> None:
     assert from_json(FetchTask, env[0]["value"]) == FetchTask(TARGET.uri, TARGET.digest)
 
 
+def test_text_of_the_spec_never_reaches_the_kubelets_substitution() -> None:
+    uri = "s3://models/$(AWS_SECRET_ACCESS_KEY)/$$x"
+    task = template(Target(uri, TARGET.digest, None, None))["spec"]["initContainers"][0]["env"][0]["value"]
+    assert "$" not in task
+    assert from_json(FetchTask, task).uri == uri
+
+
 def test_pvc_is_mounted_read_only_in_the_fetch_step_alone() -> None:
     target = Target("pvc://models/scrap/sha256-1", TARGET.digest, None, None)
     spec = template(target)["spec"]

@@ -19,7 +19,7 @@ from modelcycle.experiment.results import Lost, Problem, Unfinished, number, rea
 from modelcycle.experiment.search import json_values
 from modelcycle.experiment.status import TaskRecord, TaskState
 from modelcycle.experiment.world import JobState, JobView, PodView
-from modelcycle_bundle.contract import FailureReason, TaskKind, TrialResult, to_json
+from modelcycle_bundle.contract import FailureReason, InspectTask, TaskKind, TrialResult, from_json, to_json
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 OWNER = Owner("scrap", "plant-7", "uid")
@@ -172,6 +172,14 @@ def test_pods_are_restricted_and_have_no_token(kind: TaskKind) -> None:
     assert container["args"] == [kind.value]
 
 
+def test_text_of_the_spec_never_reaches_the_kubelets_substitution() -> None:
+    data = {"uri": "s3://factory/a$(X)/$$b.csv", "target": "$(AWS_SECRET_ACCESS_KEY)"}
+    task = pod_of(rendered(TaskKind.INSPECT, data=data))["containers"][0]["env"][0]["value"]
+    assert "$" not in task
+    told = from_json(InspectTask, task)
+    assert (told.data.uri, told.data.target) == (data["uri"], data["target"])
+
+
 def test_store_secrets_data_first_then_output() -> None:
     fields = {
         "data": {**MINIMAL["data"], "secretRef": {"name": "d"}},
@@ -232,5 +240,6 @@ def test_declared_direction_decides() -> None:
 def test_every_failure_becomes_a_documented_reason() -> None:
     reasons = {condition_reason(Problem("", reason, "")) for reason in FailureReason}
     assert "InternalError" in reasons
+    assert condition_reason(Problem("", FailureReason.MODEL_NOT_FOUND, "NoSuchBucket")) == "OutputNotFound"
     assert describe(Problem("", FailureReason.TARGET_MISSING, "no y"), "ns", "k") == "spec.data.target: no y"
     assert Outcome.STALLED == "Stalled"
