@@ -68,7 +68,9 @@ def exit_code(failure: Failure | None) -> int:
     """0: a result the search can use, also when its metric is unavailable; 75: try again; 1: failed for good."""
     if failure is None or failure.failure_class is FailureClass.METRICS:
         return 0
-    return EXIT_RETRY if failure.failure_class is FailureClass.INFRASTRUCTURE else EXIT_FAILED
+    # Refused credentials stay refused until a person mends them: the operator says so now and has the store looked at again by itself.
+    again = failure.failure_class is FailureClass.INFRASTRUCTURE and failure.reason is not FailureReason.STORE_DENIED
+    return EXIT_RETRY if again else EXIT_FAILED
 
 
 def _result(kind: TaskKind, env: Mapping[str, str], context: Context) -> Result:

@@ -63,6 +63,10 @@ def test_exit_codes_by_failure_class_experiment_32(failure_class: FailureClass) 
     assert exit_code(None) == 0
 
 
+def test_refused_credentials_are_not_tried_again_by_the_job() -> None:
+    assert exit_code(Failure(FailureClass.INFRASTRUCTURE, FailureReason.STORE_DENIED, "")) == 1
+
+
 NAMES = st.text(min_size=1, max_size=60)
 
 
