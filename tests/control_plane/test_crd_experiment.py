@@ -38,6 +38,10 @@ def data(**fields: Any) -> Spec:
     return {"data": {**MINIMAL["data"], **fields}}
 
 
+def resources(**lists: Spec) -> Spec:
+    return spec(trainer={"estimator": "sklearn.svm.SVC", "resources": lists})
+
+
 PIPELINE = [
     {"name": "scale", "estimator": "sklearn.preprocessing.StandardScaler"},
     {"name": "model", "estimator": "sklearn.linear_model.LogisticRegression", "fixed": {"max_iter": 500}},
@@ -63,12 +67,17 @@ ACCEPTED: dict[str, Spec] = {
     ),
     "two secrets": spec(seal=KEY, **data(secretRef={"name": "store"})),
     "volumes": spec(**data(uri="pvc://claim/train.csv"), output={"uri": "pvc://claim/models"}),
-    "resources": spec(
-        trainer={"estimator": "sklearn.svm.SVC", "resources": {"requests": {"cpu": 1, "memory": "512Mi"}}}
-    ),
+    "resources": resources(requests={"cpu": 1, "memory": "512Mi"}, limits={"memory": "0.5Gi", "nvidia.com/gpu": 1}),
 }
 
 REFUSED: dict[str, tuple[Spec, str, str]] = {
+    "request over limit": (
+        resources(requests={"memory": "2Gi"}, limits={"memory": "1Gi"}),
+        "resources",
+        "a request must not be larger than the limit",
+    ),
+    "request of an unknown resource": (resources(requests={"gpu": 1}), "requests", "a name with a domain"),
+    "limit of an unknown resource": (resources(limits={"ram": "1Gi"}), "limits", "a name with a domain"),
     "min above max experiment_1": (
         spec(parameters=[double(min="1", max="0.5")]),
         "min",

@@ -74,6 +74,14 @@ REJECTED: dict[str, tuple[dict[str, Any], str]] = {
         {"model": BY_URI, "server": {"resources": {"requests": {"memory": "2Gi"}, "limits": {"memory": "512Mi"}}}},
         "a request must not be larger",
     ),
+    "request of an unknown resource": (
+        {"model": BY_URI, "server": {"resources": {"requests": {"gpu": 1}}}},
+        "a name with a domain",
+    ),
+    "limit of an unknown resource": (
+        {"model": BY_URI, "server": {"resources": {"limits": {"ram": "1Gi"}}}},
+        "a name with a domain",
+    ),
     "guard window without unit": (
         {"model": BY_URI, "strategy": {"canary": {"guardWindow": "30"}}},
         "spec.strategy.canary.guardWindow",
