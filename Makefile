@@ -46,8 +46,12 @@ test: test-unit test-control-plane test-cluster ## everything CI runs
 # ---- A Kubernetes and what runs in it: hack/cluster, standard library only ----
 CLUSTER_TOOL := $(PYTHON) hack/cluster
 
+.PHONY: check
+check: ## say in seconds where a cluster would run here, or what is missing
+	@$(CLUSTER_TOOL) check
+
 .PHONY: cluster
-cluster: $(STAMP) ## a Kubernetes: CLUSTER=kind, node or existing (default: kind where Docker answers, else one node)
+cluster: check $(STAMP) ## a Kubernetes: CLUSTER=kind, node or existing (default: kind where Docker answers, else one node)
 	@$(CLUSTER_TOOL) up
 
 .PHONY: cluster-down

@@ -42,6 +42,11 @@ class KindEngine:
     paths: Paths
     progress: Progress
 
+    def check(self) -> None:
+        for program in ("docker", "kind"):
+            run([program, "version"], timeout=20)
+        self.progress.say("here: kind, one control plane and one worker in Docker")
+
     def build(self) -> None:
         self.progress.say("kind brings its own programs: nothing to build")
 
@@ -94,6 +99,11 @@ class ExistingEngine:
     paths: Paths
     progress: Progress
     env: Mapping[str, str]
+
+    def check(self) -> None:
+        if not self.env.get("IMAGE_PREFIX"):
+            raise ClusterError("set IMAGE_PREFIX to a registry that the cluster pulls from and you may push to")
+        self.progress.say("here: the cluster of your current context")
 
     def build(self) -> None:
         self.progress.say("an existing cluster is used as it is: nothing to build")

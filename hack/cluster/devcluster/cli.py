@@ -12,6 +12,7 @@ from devcluster.paths import DEFAULT_NAME, Paths, cache_root, checked_name
 from devcluster.progress import Progress
 
 _COMMANDS = {
+    "check": "say where the cluster would run, or what is missing; changes nothing",
     "build": "build the programs from Go modules, and start nothing",
     "up": "start or complete the cluster; quick when it runs",
     "down": "stop it and leave nothing behind but its state on disk (--purge: not even that)",
@@ -69,6 +70,8 @@ def main(words: Sequence[str] | None = None) -> int:
 
 def _act(arguments: argparse.Namespace, engine: engines.ClusterEngine) -> None:
     match arguments.command:
+        case "check":
+            engine.check()
         case "build":
             engine.build()
         case "up":

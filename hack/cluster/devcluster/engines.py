@@ -24,6 +24,9 @@ Report = dict[str, Any]
 class ClusterEngine(Protocol):
     """One cluster, wherever it runs. Every method can be repeated."""
 
+    def check(self) -> None:
+        """It can run here, or ClusterError with the ways that would. Seconds; changes nothing."""
+
     def build(self) -> None:
         """Make what `up` needs, start nothing."""
 

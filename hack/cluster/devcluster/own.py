@@ -20,6 +20,9 @@ class OwnEngine:
 
     cluster: OwnCluster
 
+    def check(self) -> None:
+        self.cluster.check()
+
     def build(self) -> None:
         self.cluster.prepare()
         node = self.cluster.facts.engine is Engine.NODE

@@ -67,13 +67,19 @@ def message(lacking: Iterable[Need]) -> str:
     return f"this machine lacks {names}. Install with:\n    sudo sh -c '{install_command(needs)}'"
 
 
+def check(needs: Iterable[Need]) -> None:
+    """Everything is there or can be installed; else ClusterError with the command. Changes nothing."""
+    lacking = missing(needs)
+    if lacking and (os.geteuid() != 0 or shutil.which("apt-get") is None):
+        raise ClusterError(message(lacking))
+
+
 def ensure(needs: Iterable[Need], progress: Progress) -> None:
     """Install what is missing where that is possible (root, apt-get); else raise ClusterError with the command."""
+    check(needs)
     lacking = missing(needs)
     if not lacking:
         return
-    if os.geteuid() != 0 or shutil.which("apt-get") is None:
-        raise ClusterError(message(lacking))
     command = install_command(lacking)
     with progress.step(command):
         run(["sh", "-c", command], env={**os.environ, "DEBIAN_FRONTEND": "noninteractive"})
