@@ -109,6 +109,8 @@ def _lost(job: JobView, what: str) -> Problem:
 
 def _waiting(kind: type[Result], job: JobView, now: datetime, *, waits_for_others: bool) -> Problem | Unfinished:
     pod = job.pods[-1] if job.pods else None
+    if pod is None and waits_for_others:
+        return Unfinished()
     if pod is None:
         problem = Problem(
             FailureClass.INFRASTRUCTURE, TrialReason.UNSCHEDULABLE, f"Job {job.name} has no pod: see its events"

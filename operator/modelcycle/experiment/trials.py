@@ -109,6 +109,9 @@ def _read_one(
 
 def _of_place(base: Entry, problem: Problem, *, inspected: bool) -> Recorded:
     """A problem outside of the program. Before the inspection has passed it is everybody's: not the trial's fault."""
+    if problem.reason == TrialReason.UNSCHEDULABLE and inspected:
+        # A full node or quota is often other people's work: the trial has done nothing wrong, and room comes back.
+        return Recorded(discarded(base, problem), problem)
     if problem.reason in PLACE_PROBLEMS:
         return Recorded(failed(base, problem) if inspected else discarded(base, problem))
     return of_trial_failure(base, problem)

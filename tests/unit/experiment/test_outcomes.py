@@ -277,14 +277,19 @@ def test_image_that_does_not_exist_is_named_within_two_minutes_experiment_33(lab
     assert lab.ready[1] == "Succeeded"
 
 
-def test_unschedulable_trial_fails_after_five_minutes_experiment_33(lab: Lab) -> None:
-    lab.jobs.hold = lambda job: "node" if job["metadata"]["name"].endswith("t0") else ""
+def test_a_trial_without_room_stalls_after_five_minutes_and_goes_on_when_there_is_room_experiment_33(lab: Lab) -> None:
+    lab.jobs.hold = lambda job: "node" if "-t0" in job["metadata"]["name"] else ""
     lab.apply(MINIMAL)
     lab.settle()
     assert lab.ready[1] == "Searching"
     lab.wait(301)
-    assert lab.ready[1] == "NoUsableTrial"
+    assert lab.stalled
+    assert lab.ready[1] == "Unschedulable"
     assert lab.status["recentTrials"][-1]["reason"] == "Unschedulable"
+    assert lab.status["trials"]["failed"] == 0
+    lab.jobs.hold = lambda job: ""
+    lab.wait(61)
+    assert lab.ready[1] == "Succeeded"
 
 
 def test_suspend_drains_and_false_resumes_experiment_38(lab: Lab) -> None:

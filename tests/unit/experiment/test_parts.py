@@ -145,6 +145,13 @@ def test_a_pod_behind_our_own_pods_is_not_unschedulable() -> None:
     assert isinstance(read(TrialResult, job, late), Problem)
 
 
+def test_a_job_whose_pod_a_quota_keeps_out_waits_for_our_own_pods() -> None:
+    job = replace(JOB, state=JobState.ACTIVE, reason="")
+    later = NOW + timedelta(hours=1)
+    assert read(TrialResult, job, later, waits_for_others=True) == Unfinished()
+    assert isinstance(read(TrialResult, job, later), Problem)
+
+
 def test_retries_slow_down() -> None:
     failed = TaskRecord(0, TaskState.FAILED, "s", 1, NOW)
     waits = [(replace(failed, failures=n).retry_at() - NOW).total_seconds() for n in (1, 5, 6, 8, 50)]
