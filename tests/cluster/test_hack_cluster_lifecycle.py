@@ -102,7 +102,7 @@ def before() -> Iterator[dict[str, set[str]]]:
 
 
 def node_is_ready() -> bool:
-    kubectl = [REPOSITORY / ".venv/bin/kubectl", f"--kubeconfig={PATHS.kubeconfig}"]
+    kubectl = [str(REPOSITORY / ".venv/bin/kubectl"), f"--kubeconfig={PATHS.kubeconfig}"]
     query = ["get", "nodes", "-o", "jsonpath={.items[*].status.conditions[?(@.type=='Ready')].status}"]
     return subprocess.run([*kubectl, *query], capture_output=True, text=True).stdout.strip() == "True"
 

@@ -108,7 +108,7 @@ def test_refuses_a_name_too_long_for_its_children_engineering_35(kubectl: Kubect
 
 @pytest.mark.parametrize("field", ["window", "interval", "suspend"])
 def test_removed_field_returns_to_its_default_engineering_80(kubectl: Kubectl, namespace: str, field: str) -> None:
-    given = {"window": {"length": "2h"}, "interval": "30s", "suspend": True}
+    given: dict[str, Any] = {"window": {"length": "2h"}, "interval": "30s", "suspend": True}
     apply = ("apply", "--server-side", "-n", namespace, "-f", "-", "-o", "json")
     kubectl(*apply, stdin=json.dumps(monitor(**given)))
     kept = {key: value for key, value in given.items() if key != field}

@@ -71,7 +71,7 @@ async def test_search_to_seal(rest_kube: RestKube, namespace: str, kubectl: Any)
         await run.look()
         await run.end_pods()
         conditions = {c["type"]: c for c in (await run.status()).get("conditions", ())}
-        return conditions.get("Ready", {}).get("reason") == "Succeeded"
+        return bool(conditions.get("Ready", {}).get("reason") == "Succeeded")
 
     assert await eventually(sealed, seconds=60)
 

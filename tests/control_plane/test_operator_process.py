@@ -76,7 +76,7 @@ async def start(control_plane: Path, namespace: str) -> AsyncIterator[Start]:
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
             port = probe.getsockname()[1]
-        env = {k: v for k, v in os.environ.items() if not k.startswith("MODELCYCLE_")} | IMAGES
+        env = {**{k: v for k, v in os.environ.items() if not k.startswith("MODELCYCLE_")}, **IMAGES}
         env |= {"KUBECONFIG": str(control_plane), "MODELCYCLE_HTTP_PORT": str(port)}
         env |= {"MODELCYCLE_WATCH_NAMESPACE": namespace, "MODELCYCLE_NAMESPACE": namespace, **variables}
         process = await asyncio.create_subprocess_exec(sys.executable, "-m", "modelcycle", env=env)

@@ -180,7 +180,7 @@ class Lab:
     @property
     def ready(self) -> tuple[str, str, str]:
         """Status, reason and message of Ready."""
-        ready = next((c for c in self.status.get("conditions", ()) if c["type"] == "Ready"), {})
+        ready: dict[str, Any] = next((c for c in self.status.get("conditions", ()) if c["type"] == "Ready"), {})
         return ready.get("status", ""), ready.get("reason", ""), ready.get("message", "")
 
     @property

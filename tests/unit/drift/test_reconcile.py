@@ -12,6 +12,7 @@ from modelcycle.drift.reconciler import MonitorReconciler
 from modelcycle.engine.executor import Executor, Outcome, Result
 from modelcycle.engine.plan import Emit, Key
 from modelcycle.kube import kinds
+from modelcycle.kube.names import child_name
 from modelcycle.metrics.port import Round, SourceUnavailable, Target
 from modelcycle.metrics.sampler import Sampler
 from modelcycle.settings import Settings
@@ -252,7 +253,7 @@ async def test_name_taken_by_somebody_else_is_never_written_engineering_35(plant
     plant.apply()
     plant.deploy()
     uid = (plant.kube.read(kinds.DRIFT_MONITOR, "plant-7", "scrap") or {})["metadata"]["uid"]
-    monitor_name = ledgers.names.child_name("scrap", uid, "counts")
+    monitor_name = child_name("scrap", uid, "counts")
     body = {"metadata": {"name": monitor_name}, "data": {"mine": "x"}}
     plant.kube.seed(kinds.CONFIG_MAP, "plant-7", body)
     plant.pods.append(CountingPod("a", BASE))

@@ -8,7 +8,6 @@ from typing import Any
 import pytest
 
 from fakes.experiment_lab import MINIMAL, search
-from modelcycle.api.conditions import Outcome
 from modelcycle.api.experiment import SpecError, TrialState, parse, search_hash
 from modelcycle.experiment import ledger, manifests, tasks
 from modelcycle.experiment.explain import condition_reason, describe
@@ -249,4 +248,3 @@ def test_every_failure_becomes_a_documented_reason() -> None:
     assert "InternalError" in reasons
     assert condition_reason(Problem("", FailureReason.MODEL_NOT_FOUND, "NoSuchBucket")) == "OutputNotFound"
     assert describe(Problem("", FailureReason.TARGET_MISSING, "no y"), "ns", "k") == "spec.data.target: no y"
-    assert Outcome.STALLED == "Stalled"

@@ -94,7 +94,12 @@ def test_seal_without_key_is_tried_again(lab: Lab) -> None:
 
 def test_seal_gets_what_the_trial_reported(lab: Lab) -> None:
     tasks: list[SealTask] = []
-    lab.jobs.programs.seal = lambda t: (tasks.append(t), sealed(t))[1]
+
+    def remembered(task: SealTask) -> SealResult:
+        tasks.append(task)
+        return sealed(task)
+
+    lab.jobs.programs.seal = remembered
     lab.apply(search())
     lab.settle()
     assert [(t.index, t.candidate_digest, t.data_digest) for t in tasks] == [(3, candidate(3), DATA_DIGEST)]

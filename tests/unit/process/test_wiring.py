@@ -30,7 +30,7 @@ class Bench:
 
     def handler(self, plural: str) -> Callable[..., Any]:
         (found,) = [h for h in self.registry._watching.get_all_handlers() if h.id == f"watch-{plural}"]
-        return found.fn  # type: ignore[no-any-return]
+        return found.fn
 
 
 def event(type_: str | None, labels: dict[str, str] | None = None) -> dict[str, Any]:

@@ -4,14 +4,14 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from modelcycle_bundle import layout
-from modelcycle_bundle.contract import TrialResult, from_json, to_json
+from modelcycle_bundle.contract import JsonValue, TrialResult, from_json, to_json
 from modelcycle_training.reporting import TERMINATION_LOG_ENV
 from unit.training.conftest import HISTOGRAM, Lab, Tables
 
-MODELS = (
+MODELS: tuple[tuple[str | Sequence[tuple[str, str]], dict[str, JsonValue]], ...] = (
     (HISTOGRAM, {"max_iter": 30}),
     # Its converter writes the opset imports in the order of a set.
     ((("scale", "sklearn.preprocessing.StandardScaler"), ("model", "sklearn.svm.SVC")), {"model__probability": True}),
