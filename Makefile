@@ -107,3 +107,7 @@ uninstall: $(STAMP) ## removes operator, kinds and roles; refuses while objects 
 	@echo "==> Removing the operator, its namespace, roles and kinds"
 	$(KUBECTL) delete -k manifests/base --ignore-not-found --timeout=180s
 	$(KUBECTL) delete -k crds --ignore-not-found --timeout=180s
+
+.PHONY: campaign
+campaign: $(STAMP) ## the property tests and fuzzers with 20 times the examples (TIMES=), results on the screen
+	MODELCYCLE_CAMPAIGN=$(or $(TIMES),20) $(BIN)/pytest -n 2 --timeout 3600 --durations=0 tests/properties tests/unit/serving/test_http_fuzz.py

@@ -6,6 +6,7 @@ from typing import Any
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
+from budget import examples
 from fakes.deployment_lab import IMAGE, OTHER_PEM, PEM, Lab, digest, model
 from fakes.faults import RaiseAt, crash, lost_response
 from fakes.workloads import Behaviour
@@ -48,7 +49,7 @@ def final(letter: str) -> dict[str, Any]:
     return {"model": model(letter), "server": {"replicas": 2}, "strategy": {"canary": {"guardWindow": "2s"}}}
 
 
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=examples(25), deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(behaviours=BEHAVIOURS, turns=TURNS, letter=st.sampled_from(LETTERS))
 @example(
     behaviours={digest("b"): Behaviour.UNSIGNED},
@@ -78,7 +79,7 @@ def test_any_history_ends_like_the_last_spec_alone_engineering_42_80(
     asyncio.run(scenario())
 
 
-@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=examples(15), deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(behaviours=BEHAVIOURS, turns=TURNS)
 def test_any_history_comes_to_rest_and_says_why(behaviours: dict[str, Behaviour], turns: list[Turn]) -> None:
     async def scenario() -> None:

@@ -6,6 +6,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
+from budget import examples
 from fakes.counting_pods import BASE, OK, ROWS, CountingPod, take
 from modelcycle.drift import ledger as ledgers
 from modelcycle.drift.windows import Ledger, Wish, advance
@@ -151,7 +152,7 @@ class ExactWindows(RuleBasedStateMachine):
         assert self.plant.ledger.totals.get(ROWS, 0) <= served
 
 
-ExactWindows.TestCase.settings = settings(max_examples=40, stateful_step_count=30, deadline=None)
+ExactWindows.TestCase.settings = settings(max_examples=examples(40), stateful_step_count=30, deadline=None)
 TestExactWindows = ExactWindows.TestCase
 
 
@@ -188,5 +189,5 @@ class NeverTwice(ExactWindows):
         """Does not hold here."""
 
 
-NeverTwice.TestCase.settings = settings(max_examples=40, stateful_step_count=30, deadline=None)
+NeverTwice.TestCase.settings = settings(max_examples=examples(40), stateful_step_count=30, deadline=None)
 TestNeverTwice = NeverTwice.TestCase

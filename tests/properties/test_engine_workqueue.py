@@ -4,6 +4,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
+from budget import examples
 from modelcycle.engine.plan import Key
 from modelcycle.engine.workqueue import KeyQueue
 
@@ -75,4 +76,4 @@ class QueueMachine(RuleBasedStateMachine):
 
 
 TestQueue = QueueMachine.TestCase
-TestQueue.settings = settings(max_examples=200, stateful_step_count=40, deadline=None)
+TestQueue.settings = settings(max_examples=examples(200), stateful_step_count=40, deadline=None)

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from budget import examples
 from fakes.experiment_lab import Lab, search
 from fakes.faults import Hook, RaiseAt, Write, conflict, crash, lost_response, no_fault
 from fakes.jobs import trained
@@ -87,7 +88,7 @@ FAULTS = st.lists(st.sampled_from([None, None, crash, conflict, lost_response]),
 LANDED = st.lists(st.sampled_from([None, None, crash, lost_response]), max_size=WRITES)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(60), deadline=None)
 @given(before=FAULTS, after=LANDED)
 def test_any_mix_of_faults_ends_the_same_engineering_6(
     before: list[Callable[[], BaseException] | None], after: list[Callable[[], BaseException] | None]
@@ -95,7 +96,7 @@ def test_any_mix_of_faults_ends_the_same_engineering_6(
     check(run(Unreliable(list(before)), Unreliable(list(after))))
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=examples(40), deadline=None)
 @given(
     counts=st.lists(st.tuples(st.integers(1, 8), st.integers(1, 4), st.booleans()), min_size=1, max_size=5),
     pauses=st.lists(st.integers(0, 3), min_size=5, max_size=5),

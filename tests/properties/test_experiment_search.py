@@ -6,6 +6,7 @@ from typing import Any
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from budget import examples
 from fakes.experiment_lab import MINIMAL
 from modelcycle.api.experiment import ExperimentSpec, ParameterType, parse
 from modelcycle.experiment.search import Space, assignment, assignments, json_values, planned_trials
@@ -52,7 +53,7 @@ def specs(draw: st.DrawFn) -> ExperimentSpec:
     return parse({"spec": {**MINIMAL, "parameters": parameters, "algorithm": algorithm, "maxTrialCount": count}})
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=examples(200), deadline=None)
 @given(specs())
 def test_values_stay_in_bounds_and_convert(spec: ExperimentSpec) -> None:
     for point in assignments(spec):
@@ -67,7 +68,7 @@ def test_values_stay_in_bounds_and_convert(spec: ExperimentSpec) -> None:
         assert all(isinstance(values[p.name], int) for p in spec.parameters if p.type is ParameterType.INT)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=examples(200), deadline=None)
 @given(specs())
 def test_no_duplicates_while_the_space_has_others_experiment_14(spec: ExperimentSpec) -> None:
     points = assignments(spec)
@@ -77,7 +78,7 @@ def test_no_duplicates_while_the_space_has_others_experiment_14(spec: Experiment
         assert len(set(points)) == len(points)
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=examples(50), deadline=None)
 @given(specs(), st.integers(0, 80))
 def test_an_assignment_does_not_depend_on_the_count_experiment_15(spec: ExperimentSpec, index: int) -> None:
     points = assignments(spec)

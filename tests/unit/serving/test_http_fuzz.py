@@ -8,6 +8,7 @@ import httptools
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from budget import examples
 from modelcycle_serving.connections import Connections, Limits
 from modelcycle_serving.http import HttpProtocol, Request, Response
 
@@ -97,7 +98,7 @@ def codes(written: bytes) -> list[int]:
     return seen.codes
 
 
-@settings(deadline=None, max_examples=300)
+@settings(deadline=None, max_examples=examples(300))
 @given(pieces=PIECES)
 def test_any_bytes_get_answers_or_silence_and_leave_nothing_behind(pieces: list[bytes]) -> None:
     protocol, wire, connections = connect()
@@ -112,7 +113,7 @@ def test_any_bytes_get_answers_or_silence_and_leave_nothing_behind(pieces: list[
     assert len(connections) == 0
 
 
-@settings(deadline=None, max_examples=200)
+@settings(deadline=None, max_examples=examples(200))
 @given(count=st.integers(1, 6), cuts=st.lists(st.integers(0, 400), max_size=12))
 def test_where_the_bytes_are_cut_does_not_matter(count: int, cuts: list[int]) -> None:
     protocol, wire, _ = connect()
