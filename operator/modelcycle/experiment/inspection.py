@@ -16,6 +16,9 @@ from modelcycle_bundle.contract import FailureClass, FailureReason, InspectResul
 STOPPING: Final = frozenset({FailureClass.DATA, FailureClass.POLICY})
 """Failures that stop running trials; others leave them to finish."""
 
+BLIND: Final = frozenset({FailureReason.TASK_INVALID, FailureReason.INTERNAL})
+"""Failures of a program that has looked at nothing: that it saw no key means nothing."""
+
 
 @dataclass(frozen=True, slots=True)
 class Inspection:
@@ -100,6 +103,8 @@ def _failed(
 
 def _told(record: TaskRecord, result: InspectResult, now: datetime, data: Mapping[str, Any]) -> Inspection:
     key = {"hint": result.key_hint} if result.key_hint else {}
+    if result.failure is not None and result.failure.reason in BLIND:
+        return _failed(record, of_failure(result.failure), now, data, key)
     if not result.key_present:
         missing = Problem(FailureClass.POLICY, FailureReason.NO_SIGNING_KEY, "no usable signing key")
         return _failed(record, missing, now, data, {})

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from fakes.experiment_lab import MINIMAL, search
+from fakes.experiment_lab import MINIMAL, Lab, search
 from modelcycle.api.experiment import SpecError, TrialState, parse, search_hash
 from modelcycle.experiment import ledger, manifests, tasks
 from modelcycle.experiment.explain import condition_reason, describe
@@ -18,7 +18,17 @@ from modelcycle.experiment.results import Lost, Problem, Unfinished, number, rea
 from modelcycle.experiment.search import json_values
 from modelcycle.experiment.status import TaskRecord, TaskState
 from modelcycle.experiment.world import JobState, JobView, PodView
-from modelcycle_bundle.contract import FailureReason, InspectTask, TaskKind, TrialResult, from_json, to_json
+from modelcycle_bundle.contract import (
+    Failure,
+    FailureClass,
+    FailureReason,
+    InspectResult,
+    InspectTask,
+    TaskKind,
+    TrialResult,
+    from_json,
+    to_json,
+)
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 OWNER = Owner("scrap", "plant-7", "uid")
@@ -248,3 +258,14 @@ def test_every_failure_becomes_a_documented_reason() -> None:
     assert "InternalError" in reasons
     assert condition_reason(Problem("", FailureReason.MODEL_NOT_FOUND, "NoSuchBucket")) == "OutputNotFound"
     assert describe(Problem("", FailureReason.TARGET_MISSING, "no y"), "ns", "k") == "spec.data.target: no y"
+
+
+@pytest.mark.parametrize("reason", [FailureReason.TASK_INVALID, FailureReason.INTERNAL])
+def test_an_inspection_that_looked_at_nothing_says_so_and_not_that_a_key_is_missing(reason: FailureReason) -> None:
+    lab = Lab()
+    lab.jobs.programs.inspect = lambda task: InspectResult(
+        False, failure=Failure(FailureClass.POLICY, reason, "other version")
+    )
+    lab.apply(MINIMAL)
+    lab.settle()
+    assert lab.ready[1] == reason
