@@ -142,6 +142,8 @@ class JobController:
             return {"phase": "Pending", "conditions": [scheduled]}
         if held == "image":
             state = {"waiting": {"reason": "ImagePullBackOff", "message": "not found"}}
+        if held == "start":
+            state = {"waiting": {"reason": "ContainerCreating"}}
         return {"conditions": [scheduled], "containerStatuses": [{"name": "main", "state": state}]}
 
     def _finish(self, job: Mapping[str, Any], pod: Mapping[str, Any], now: datetime) -> None:

@@ -45,6 +45,8 @@ class ExperimentReason(StrEnum):
     """All trials are done and none has a usable objective."""
     IMAGE_UNAVAILABLE = "ImageUnavailable"
     """The training image could not be pulled."""
+    CONTAINER_START_FAILED = "ContainerStartFailed"
+    """A pod has a node, but its container did not start within the limit: see its events."""
     UNSCHEDULABLE = "Unschedulable"
     """A pod found no node, or could not be created."""
     DEADLINE_EXCEEDED = "DeadlineExceeded"
@@ -118,6 +120,8 @@ class TrialReason(StrEnum):
 
     IMAGE_UNAVAILABLE = "ImageUnavailable"
     """The training image could not be pulled within the limit."""
+    CONTAINER_START_FAILED = "ContainerStartFailed"
+    """The container did not start within the limit: a volume, a memory limit too small, a broken node."""
     UNSCHEDULABLE = "Unschedulable"
     """The pod found no node within the limit, or could not be created."""
     DEADLINE_EXCEEDED = "DeadlineExceeded"

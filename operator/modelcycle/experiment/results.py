@@ -24,6 +24,7 @@ from modelcycle_bundle.contract import (
 )
 
 IMAGE_LIMIT: Final = timedelta(seconds=120)
+START_LIMIT: Final = timedelta(seconds=300)
 SCHEDULING_LIMIT: Final = timedelta(seconds=300)
 NUMBER: Final = re.compile(r"-?[0-9]+(\.[0-9]+)?([eE][-+]?[0-9]+)?")
 METRIC_TEXT_LIMIT: Final = 32
@@ -124,6 +125,10 @@ def _waiting(kind: type[Result], job: JobView, now: datetime, *, waits_for_other
         if waits_for_others:
             return Unfinished(problem)
         return _limited(problem, pod.waiting_since or pod.created, SCHEDULING_LIMIT, now)
+    if pod.not_starting:
+        text = f"pod {pod.name} has a node but does not start: {pod.not_starting}; see its events"
+        problem = Problem(FailureClass.INFRASTRUCTURE, TrialReason.CONTAINER_START_FAILED, text)
+        return _limited(problem, pod.waiting_since or pod.created, START_LIMIT, now, told=False)
     return Unfinished(_retried_failure(kind, job))
 
 

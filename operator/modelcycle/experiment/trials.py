@@ -26,7 +26,9 @@ from modelcycle.experiment.world import JobView, World
 from modelcycle_bundle.contract import FailureClass, TaskKind, TrialResult
 
 MAX_INFRASTRUCTURE_REPEATS: Final = 2
-PLACE_PROBLEMS: Final = frozenset({TrialReason.IMAGE_UNAVAILABLE, TrialReason.UNSCHEDULABLE})
+PLACE_PROBLEMS: Final = frozenset(
+    {TrialReason.IMAGE_UNAVAILABLE, TrialReason.CONTAINER_START_FAILED, TrialReason.UNSCHEDULABLE}
+)
 
 
 @dataclass(frozen=True, slots=True)

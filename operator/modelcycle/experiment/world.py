@@ -47,8 +47,10 @@ class PodView:
     """Why the image cannot be pulled, empty when nothing is wrong."""
     unschedulable: str = ""
     """Why no node fits, empty when scheduled or not yet tried."""
+    not_starting: str = ""
+    """What holds back the container of a pod that has a node, empty when it started or waits for its image."""
     waiting_since: datetime | None = None
-    """When the present image or scheduling state began."""
+    """When the present image, start or scheduling state began."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -196,8 +198,10 @@ def pod_view(pod: Mapping[str, Any]) -> PodView:
     scheduled: Mapping[str, Any] = next(
         (c for c in status.get("conditions") or () if c.get("type") == "PodScheduled"), {}
     )
+    has_node = scheduled.get("status") == "True"
     no_node = scheduled.get("status") == "False" and scheduled.get("reason") == "Unschedulable"
     problem = waiting.get("reason", "")
+    told = f"{problem}: {waiting['message']}" if waiting.get("message") else problem
     return PodView(
         name=metadata["name"],
         created=moment(metadata.get("creationTimestamp")) or datetime.fromtimestamp(0, UTC),
@@ -206,7 +210,8 @@ def pod_view(pod: Mapping[str, Any]) -> PodView:
         termination_reason=terminated.get("reason", ""),
         message=terminated.get("message", ""),
         image_id=main.get("imageID") or None,
-        image_problem=f"{problem}: {waiting.get('message', '')}" if problem in IMAGE_PROBLEMS else "",
+        image_problem=told if problem in IMAGE_PROBLEMS else "",
         unschedulable=scheduled.get("message", "no node fits") if no_node else "",
+        not_starting=told if has_node and problem not in IMAGE_PROBLEMS else "",
         waiting_since=moment(scheduled.get("lastTransitionTime")),
     )

@@ -277,6 +277,21 @@ def test_image_that_does_not_exist_is_named_within_two_minutes_experiment_33(lab
     assert lab.ready[1] == "Succeeded"
 
 
+def test_a_container_that_never_starts_is_given_up_after_five_minutes(lab: Lab) -> None:
+    lab.jobs.hold = lambda job: "start"
+    lab.apply(MINIMAL)
+    lab.settle()
+    lab.wait(240)
+    assert lab.ready[1] == "Searching"
+    lab.wait(61)
+    assert lab.stalled
+    assert lab.ready[1] == "ContainerStartFailed"
+    assert lab.status["trials"]["failed"] == 0
+    lab.jobs.hold = lambda job: ""
+    lab.wait(61)
+    assert lab.ready[1] == "Succeeded"
+
+
 def test_a_trial_without_room_stalls_after_five_minutes_and_goes_on_when_there_is_room_experiment_33(lab: Lab) -> None:
     lab.jobs.hold = lambda job: "node" if "-t0" in job["metadata"]["name"] else ""
     lab.apply(MINIMAL)
