@@ -46,6 +46,15 @@ def to_json(facts: ModelFacts) -> str:
     return json.dumps(plain, sort_keys=True, indent=2, allow_nan=False) + "\n"
 
 
+def accepts_missing(text: str) -> bool:
+    """What a `card.json` says of rows with missing values; False where it says nothing. Raises ValueError when it is no card."""
+    raw = json.loads(text)
+    model = raw.get("model", {}) if isinstance(raw, dict) else None
+    if not isinstance(model, dict):
+        raise ValueError("expected an object with the object `model`")
+    return model.get("acceptsMissing") is True
+
+
 def to_markdown(facts: ModelFacts) -> str:
     """`card.md`: the same facts as tables."""
     sections = [

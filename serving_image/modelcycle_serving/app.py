@@ -213,12 +213,6 @@ class App:
             return error(500, "the model could not answer this request")
         if all(values.dtype.kind != "f" or bool(np.isfinite(values).all()) for values in outputs.values()):
             return Response(200, oip.encode_answer(self._name, model.version, asked, outputs, model.signature))
-        missing = np.flatnonzero(np.isnan(asked.rows).any(axis=0))
-        if len(missing):
-            name = model.signature.features[int(missing[0])]
-            return error(
-                400, f"inputs: the model gives no answer where {name} is missing ({len(missing)} features have nulls)"
-            )
         log.error("the model's answer is not finite", extra={"rows": len(asked.rows)})
         return error(500, "the model's answer is not a finite number")
 

@@ -13,7 +13,7 @@ from typing import Any, Final, TypeVar
 import numpy as np
 import onnxruntime
 
-from modelcycle_bundle import layout, oms
+from modelcycle_bundle import card, layout, oms
 from modelcycle_bundle import outputs as answers
 from modelcycle_bundle.contract import Failure, FailureClass, FailureReason
 from modelcycle_bundle.golden import Golden, compare
@@ -23,7 +23,7 @@ from modelcycle_serving.oip import INPUT, Outputs, OutputSpec, Rows, Signature
 
 T = TypeVar("T")
 
-NEEDED_FILES: Final = (layout.MODEL_FILE, layout.PROFILE_FILE, layout.GOLDEN_FILE)
+NEEDED_FILES: Final = (layout.MODEL_FILE, layout.PROFILE_FILE, layout.GOLDEN_FILE, layout.CARD_JSON_FILE)
 WARM_UP_RUNS: Final = 20
 WARM_UP_ROWS: Final = 64
 WARM_UP_SECONDS: Final = 0.5
@@ -67,7 +67,8 @@ def load(bundle: Path, expected_digest: str | None) -> Model:
     profile = _parsed(folder / layout.PROFILE_FILE, Profile.parse)
     golden = _parsed(folder / layout.GOLDEN_FILE, Golden.parse)
     session = _session(folder / layout.MODEL_FILE)
-    signature = _signature(session, profile)
+    answers_gaps = _parsed(folder / layout.CARD_JSON_FILE, card.accepts_missing)
+    signature = _signature(session, profile, answers_gaps)
     run = _runner(session, signature)
     _replay(golden, run, profile)
     base, per_row = _warm_up(run, len(signature.features))
@@ -117,7 +118,7 @@ def _session(path: Path) -> Any:
         raise BundleRefused(FailureReason.BUNDLE_MALFORMED, message) from error
 
 
-def _signature(session: Any, profile: Profile) -> Signature:
+def _signature(session: Any, profile: Profile, accepts_missing: bool) -> Signature:  # noqa: FBT001 - a fact, not a switch
     features = tuple(feature.name for feature in profile.features)
     inputs = [(each.name, each.type, each.shape[1:]) for each in session.get_inputs()]
     if inputs != [(INPUT, "tensor(float)", [len(features)])]:
@@ -137,7 +138,7 @@ def _signature(session: Any, profile: Profile) -> Signature:
         )
         for each in served
     )
-    return Signature(features, tuple(specs))
+    return Signature(features, tuple(specs), accepts_missing)
 
 
 def _shape(shape: list[Any]) -> tuple[int, ...]:

@@ -54,6 +54,8 @@ class Signature:
 
     features: tuple[str, ...]
     outputs: tuple[OutputSpec, ...]
+    accepts_missing: bool = False
+    """The estimator itself answers rows with missing values, as the card says; else what ONNX makes of them means nothing."""
 
     @property
     def output_names(self) -> tuple[str, ...]:
@@ -84,7 +86,17 @@ def parse_infer(body: bytes, signature: Signature) -> InferRequest:
         raise BadInput("id", "expected a string")
     if not isinstance(raw.get("parameters", {}), dict):
         raise BadInput("parameters", "expected an object")
-    return InferRequest(_rows(raw.get("inputs"), signature), request_id, _selection(raw.get("outputs"), signature))
+    rows = _rows(raw.get("inputs"), signature)
+    if not signature.accepts_missing:
+        _refuse_missing(rows, signature.features)
+    return InferRequest(rows, request_id, _selection(raw.get("outputs"), signature))
+
+
+def _refuse_missing(rows: Rows, features: Sequence[str]) -> None:
+    gaps = np.flatnonzero(np.isnan(rows).any(axis=0))
+    if len(gaps):
+        name = features[int(gaps[0])]
+        raise BadInput("inputs", f"the model gives no answer where {name} is missing ({len(gaps)} features have nulls)")
 
 
 def _selection(raw: Any, signature: Signature) -> tuple[str, ...]:

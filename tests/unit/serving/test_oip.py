@@ -1,6 +1,7 @@
 """Request bodies: every accepted form gives the same rows, every refused one names its field and quotes nothing."""
 
 import json
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -12,7 +13,9 @@ from hypothesis import strategies as st
 from modelcycle_serving.oip import BadInput, InferRequest, OutputSpec, Signature, encode_answer, parse_infer
 
 SIGNATURE = Signature(
-    ("a", "b"), (OutputSpec("label", "INT64", (-1,)), OutputSpec("probabilities", "FP32", (-1, 2), ("0", "1")))
+    ("a", "b"),
+    (OutputSpec("label", "INT64", (-1,)), OutputSpec("probabilities", "FP32", (-1, 2), ("0", "1"))),
+    accepts_missing=True,
 )
 SECRET = 73519.25
 
@@ -52,6 +55,12 @@ def test_null_is_a_missing_value_of_any_datatype() -> None:
     for datatype, value in (("FP32", 1.5), ("INT16", 1), ("BOOL", True)):
         rows = parse({"inputs": [tensor(datatype=datatype, data=[value, None, value, None])]}).rows
         assert np.isnan(rows).tolist() == [[False, True], [False, True]]
+
+
+def test_null_is_refused_by_name_where_the_card_says_so() -> None:
+    body = json.dumps({"inputs": [tensor(data=[1, 2, 3, None])]}).encode()
+    with pytest.raises(BadInput, match="b is missing"):
+        parse_infer(body, replace(SIGNATURE, accepts_missing=False))
 
 
 def test_booleans_become_zero_and_one() -> None:

@@ -50,6 +50,8 @@ def swap_golden(model: Path) -> None:
         (lambda model: (model / layout.PROFILE_FILE).write_bytes(b"\xff"), FailureReason.BUNDLE_MALFORMED),
         (lambda model: (model / layout.PROFILE_FILE).write_text("{}"), FailureReason.BUNDLE_MALFORMED),
         (lambda model: (model / layout.GOLDEN_FILE).write_text("[]"), FailureReason.BUNDLE_MALFORMED),
+        (lambda model: (model / layout.CARD_JSON_FILE).write_text("[]"), FailureReason.BUNDLE_MALFORMED),
+        (lambda model: (model / layout.CARD_JSON_FILE).unlink(), FailureReason.BUNDLE_MALFORMED),
         (lambda model: (model / layout.MODEL_FILE).write_bytes(b"no graph"), FailureReason.BUNDLE_MALFORMED),
         (lambda model: (model / layout.MODEL_FILE).write_bytes(rig.regressor()), FailureReason.GOLDEN_MISMATCH),
         (lambda model: (model / "link").symlink_to("/etc/passwd"), FailureReason.BUNDLE_MALFORMED),
