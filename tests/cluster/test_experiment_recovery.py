@@ -56,3 +56,19 @@ def test_spec_that_is_fixed_clears_the_stall_at_once(plant: Plant) -> None:
     assert "malignnat" in condition(seen, "Stalled")["message"]
     plant.kubectl.apply(plant.experiment("typo"))
     plant.kubectl.wait("experiment", "typo", is_current, SECONDS)
+
+
+def test_quota_that_refuses_jobs_is_told_and_clears_with_the_next_edit(plant: Plant) -> None:
+    quota = {
+        "apiVersion": "v1",
+        "kind": "ResourceQuota",
+        "metadata": {"name": "none"},
+        "spec": {"hard": {"count/jobs.batch": "0"}},
+    }
+    plant.kubectl.apply(quota)
+    seen = stalled(plant, plant.experiment("crowded-out"))
+    assert condition(seen, "Stalled")["reason"] == "WriteRefused"
+    assert "exceeded quota: none" in condition(seen, "Stalled")["message"]
+    plant.kubectl.run("delete", "resourcequota", "none")
+    plant.kubectl.apply(plant.experiment("crowded-out", trialActiveDeadlineSeconds=1800))
+    plant.kubectl.wait("experiment", "crowded-out", is_current, SECONDS)

@@ -37,6 +37,8 @@ class ExperimentReason(StrEnum):
     """The spec contradicts itself in a way that the schema cannot see."""
     FORBIDDEN_SECRET = "ForbiddenSecret"
     """A store secret is the signing key's Secret: a trial would reach the key."""
+    WRITE_REFUSED = "WriteRefused"
+    """The API server refuses a change that the operator has to make: quota, policy, rights or schema."""
     NAME_TAKEN = "NameTaken"
     """An object that is not ours has the name of one of our children."""
     MAX_FAILED_TRIALS_REACHED = "MaxFailedTrialsReached"

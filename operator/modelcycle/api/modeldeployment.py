@@ -71,6 +71,8 @@ class DeploymentReason(StrEnum):
 
     INVALID_SPEC = "InvalidSpec"
     """The spec does not parse; the message names the field."""
+    WRITE_REFUSED = "WriteRefused"
+    """The API server refuses a change that the operator has to make: quota, policy, rights or schema."""
     NAME_TAKEN = "NameTaken"
     """An object of a name we need belongs to someone else; the message names it and its owner."""
     FORBIDDEN_SECRET = "ForbiddenSecret"

@@ -7,12 +7,14 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Any, Final, Protocol
 
 from modelcycle.engine.executor import Executor, Outcome, Recorder, Result, outcome_of
 from modelcycle.engine.plan import Emit, EventType, Key
 from modelcycle.engine.reconciler import Reconciler
+from modelcycle.engine.refusals import REASON, Refusals, stalled
 from modelcycle.engine.workqueue import WorkQueue
 from modelcycle.kube.errors import ApiError
 from modelcycle.kube.port import Kube
@@ -61,6 +63,7 @@ class Controller:
         self._clock = clock
         self._key_timeout = key_timeout
         self._busy_since: dict[Key, float] = {}
+        self._refusals = Refusals()
 
     def longest_running(self) -> float:
         """Seconds that the oldest unfinished reconciliation has been running; 0 when none is."""
@@ -84,6 +87,7 @@ class Controller:
         self._schedule(key, outcome)
         if outcome.result is Result.REFUSED:
             self._observer.refused(key.kind)
+            self._refusals.remember(key, outcome.message)
             _log.warning("refused by the API server", extra={"key": str(key), "problem": outcome.message})
             await self._tell(key, outcome.message)
         elif outcome.result not in (Result.SUCCESS, Result.GONE, Result.ERROR):
@@ -106,8 +110,13 @@ class Controller:
         reconciler = self._reconcilers[key.kind]
         world = await reconciler.observe(key, self._clock())
         if world is None:
+            self._refusals.forget(key)
             return Outcome(Result.GONE)
-        return await self._executor.run(reconciler.decide(world))
+        plan = self._refusals.told(key, reconciler.decide(world), self._clock())
+        outcome = await self._executor.run(plan)
+        if outcome.result is Result.SUCCESS and self._refusals.forget(key):
+            return Outcome(Result.SUCCESS, 0.0)  # at once: status still tells of the refusal
+        return outcome
 
     def _schedule(self, key: Key, outcome: Outcome) -> None:
         match outcome.result:
@@ -122,7 +131,7 @@ class Controller:
                 self._queue.add_rate_limited(key, outcome.retry_after or 0.0)
 
     async def _tell(self, key: Key, message: str) -> None:
-        """A refusal reaches people as a Warning Event on the object, whatever the reconciler knows of it."""
+        """A refusal reaches people in status and as a Warning Event, whatever the reconciler knows of it."""
         kind = self._reconcilers[key.kind].kind
         try:
             live = await self._kube.get(kind, key.namespace, key.name)
@@ -130,7 +139,12 @@ class Controller:
             return
         if live is None:
             return
-        uid = live["metadata"]["uid"]
+        metadata, status = live["metadata"], live.get("status", {})
+        generation = status.get("observedGeneration", metadata.get("generation", 0))
+        told = stalled(status, message, generation, self._clock())
+        if told != status:
+            with suppress(ApiError):  # when it is the status that is refused, the Event has to do
+                await self._kube.apply_status(kind, key.namespace, key.name, told, metadata["resourceVersion"])
         note = f"The API server refused a change and is asked again in five minutes: {message}"[:NOTE_LIMIT]
-        event = Emit(kind, key.namespace, key.name, uid, EventType.WARNING, "WriteRefused", "Reconcile", note)
+        event = Emit(kind, key.namespace, key.name, metadata["uid"], EventType.WARNING, REASON, "Reconcile", note)
         await self._recorder.emit(event)
