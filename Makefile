@@ -38,8 +38,8 @@ test-control-plane: $(STAMP) ## schemas, CEL, RBAC, conformance and the operator
 
 .PHONY: test-cluster
 test-cluster: cluster images store install ## the scenario and the faults on a real node with real images
-	$(BIN)/pytest -n 4 --dist loadfile tests/cluster -m "not alone"
-	$(BIN)/pytest tests/cluster -m alone
+	$(BIN)/pytest -n 5 --dist loadgroup --durations=8 tests/cluster -m "not alone"
+	$(BIN)/pytest --durations=8 tests/cluster -m alone
 
 .PHONY: test
 test: test-unit test-control-plane test-cluster ## everything CI runs

@@ -11,6 +11,8 @@ from demo.store import MODEL_BUCKET
 from modelcycle_bundle import keys, layout, oms
 from plant import Plant
 
+# One worker runs them all: they share a namespace.
+pytestmark = pytest.mark.xdist_group("deployment-faults")
 SECONDS = 240.0
 
 

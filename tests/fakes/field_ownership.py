@@ -4,7 +4,6 @@ Owns the merge rules that the operator relies on: maps per key, the well-known l
 schema, so a list-map that only a CRD declares is atomic here; the operator applies such lists whole. Never does I/O.
 """
 
-import copy
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
@@ -38,6 +37,27 @@ IDENTITY: Final = frozenset(
     {"name", "namespace", "uid", "resourceVersion", "creationTimestamp", "generation", "managedFields"}
     | {"deletionTimestamp", "deletionGracePeriodSeconds", "selfLink"}
 )
+
+
+def copied(value: Any) -> Any:
+    """A copy of JSON, several times as fast as `copy.deepcopy`. Any mapping becomes a dict and any tuple a list, as on the wire."""
+    if type(value) is str:
+        return value
+    if isinstance(value, dict | Mapping):
+        return {key: copied(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [copied(item) for item in value]
+    return value
+
+
+def copied_object(value: Mapping[str, Any]) -> JsonObject:
+    """The same, of an object."""
+    return {key: copied(item) for key, item in value.items()}
+
+
+def copied_owners(owners: Owners) -> Owners:
+    """Paths are immutable: the sets are what changes."""
+    return {manager: set(paths) for manager, paths in owners.items()}
 
 
 def _item_of(field: str, entry: Any) -> Item | None:
@@ -84,15 +104,15 @@ def merge(live: Any, applied: Any, field: str = "") -> Any:
     if isinstance(live, Mapping) and isinstance(applied, Mapping):
         merged = dict(live)
         for key, value in applied.items():
-            merged[key] = merge(live[key], value, key) if key in live else copy.deepcopy(value)
+            merged[key] = merge(live[key], value, key) if key in live else copied(value)
         return merged
     before, after = _items(field, live), _items(field, applied)
     if before is None or after is None:
-        return copy.deepcopy(applied)
+        return copied(applied)
     wanted = dict(after)
     kept = [merge(entry, wanted[item]) if item in wanted else entry for item, entry in before]
     present = {item for item, _ in before}
-    return kept + [copy.deepcopy(entry) for item, entry in after if item not in present]
+    return kept + [copied(entry) for item, entry in after if item not in present]
 
 
 def apply(live: JsonObject, owners: Owners, manager: str, body: Mapping[str, Any]) -> JsonObject:

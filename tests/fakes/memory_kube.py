@@ -7,7 +7,6 @@ Tests act on the world through the synchronous methods `seed`, `edit`, `set_stat
 read it through `read` and `find`. Faults: see `fakes.faults`.
 """
 
-import copy
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -15,7 +14,7 @@ from typing import Final
 
 from fakes import admission, field_ownership
 from fakes.faults import Hook, Read, Verb, Write, no_fault
-from fakes.field_ownership import JsonObject, Owners
+from fakes.field_ownership import JsonObject, Owners, copied, copied_object, copied_owners
 from modelcycle.api.conditions import timestamp
 from modelcycle.kube import kinds
 from modelcycle.kube.errors import AlreadyExists, Conflict, NotFound, Unavailable
@@ -82,7 +81,7 @@ class MemoryKube:
                 raise Conflict(f"uid mismatch: {uid} was given and no {kind.kind} {name} exists", status=409)
             return self._end(write, self._insert(kind, namespace, body, FIELD_MANAGER), changed=True)
         self._precondition(entry, uid, body.get("metadata", {}).get("resourceVersion"))
-        owners = copy.deepcopy(entry.owners)
+        owners = copied_owners(entry.owners)
         wanted["metadata"] = {k: v for k, v in body["metadata"].items() if k not in field_ownership.IDENTITY}
         after = field_ownership.apply(entry.body, owners, FIELD_MANAGER, wanted)
         changed = self._commit(entry, after, owners)
@@ -101,7 +100,7 @@ class MemoryKube:
         if kind not in WITHOUT_STATUS:
             after.pop("status", None)
             after |= {"status": entry.body["status"]} if "status" in entry.body else {}
-        owners = copy.deepcopy(entry.owners)
+        owners = copied_owners(entry.owners)
         field_ownership.take(owners, FIELD_MANAGER, entry.body, after)
         changed = self._commit(entry, after, owners)
         return self._end(write, entry.body, changed=changed)
@@ -112,7 +111,7 @@ class MemoryKube:
         write = self._begin(Verb.APPLY_STATUS, kind, namespace, name)
         entry = self._existing(kind, namespace, name)
         self._precondition(entry, None, resource_version)
-        owners = copy.deepcopy(entry.owners)
+        owners = copied_owners(entry.owners)
         after = field_ownership.apply(entry.body, owners, STATUS_FIELD_MANAGER, {"status": dict(status)})
         changed = self._commit(entry, after, owners)
         return self._end(write, entry.body, changed=changed)
@@ -121,9 +120,9 @@ class MemoryKube:
         write = self._begin(Verb.PATCH_POD, kinds.POD, namespace, name)
         entry = self._existing(kinds.POD, namespace, name)
         self._precondition(entry, uid, None)
-        after = copy.deepcopy(entry.body)
+        after = copied(entry.body)
         after["metadata"].setdefault("annotations", {})[key] = value
-        owners = copy.deepcopy(entry.owners)
+        owners = copied_owners(entry.owners)
         field_ownership.take(owners, FIELD_MANAGER, entry.body, after)
         changed = self._commit(entry, after, owners)
         return self._end(write, entry.body, changed=changed)
@@ -147,27 +146,27 @@ class MemoryKube:
         made["metadata"] |= {key: given[key] for key in ("uid", "creationTimestamp") if key in given}
         if "status" in body and kind not in WITHOUT_STATUS:
             return self.set_status(kind, namespace, made["metadata"]["name"], body["status"], manager=manager)
-        return copy.deepcopy(made)
+        return copied_object(made)
 
     def edit(
         self, kind: Kind, namespace: str, name: str, change: Callable[[JsonObject], None], *, manager: str = "kubectl"
     ) -> JsonObject:
         """Change an object as somebody else; `change` edits the given copy in place. Empty finalizers end a deletion."""
         entry = self._existing(kind, namespace, name)
-        after = copy.deepcopy(entry.body)
+        after = copied(entry.body)
         change(after)
-        owners = copy.deepcopy(entry.owners)
+        owners = copied_owners(entry.owners)
         field_ownership.take(owners, manager, entry.body, after)
         self._commit(entry, after, owners)
         if "deletionTimestamp" in after["metadata"] and not after["metadata"].get("finalizers"):
             self._delete(entry)
-        return copy.deepcopy(entry.body)
+        return copied_object(entry.body)
 
     def set_status(
         self, kind: Kind, namespace: str, name: str, status: Object, *, manager: str = "controller"
     ) -> JsonObject:
         """Replace the status, as the controller of that kind does."""
-        return self.edit(kind, namespace, name, lambda o: o.update(status=copy.deepcopy(dict(status))), manager=manager)
+        return self.edit(kind, namespace, name, lambda o: o.update(status=copied(dict(status))), manager=manager)
 
     def remove(self, kind: Kind, namespace: str, name: str) -> None:
         """Delete as somebody else. NotFound when it is not there."""
@@ -176,13 +175,13 @@ class MemoryKube:
     def read(self, kind: Kind, namespace: str, name: str) -> JsonObject | None:
         """A copy of one object, or None."""
         entry = self._entries.get(self._place(kind, namespace, name))
-        return copy.deepcopy(entry.body) if entry else None
+        return copied(entry.body) if entry else None
 
     def find(self, kind: Kind, namespace: str | None = None, labels: Mapping[str, str] | None = None) -> Objects:
         """Copies of all objects of a kind with these labels, by namespace and name."""
         wanted = (labels or {}).items()
         return [
-            copy.deepcopy(entry.body)
+            copied(entry.body)
             for place, entry in sorted(self._entries.items(), key=lambda pair: pair[0])
             if place[:2] == (kind.group, kind.plural) and namespace in (None, place[2])
             if wanted <= entry.body["metadata"].get("labels", {}).items()
@@ -218,7 +217,7 @@ class MemoryKube:
     def _end(self, write: Write, body: JsonObject, *, changed: bool) -> JsonObject:
         done = Write(write.verb, write.kind, write.namespace, write.name, changed=changed)
         self.writes.append(done)
-        answer = copy.deepcopy(body)
+        answer = copied_object(body)
         self.after_write(done)
         return answer
 

@@ -76,4 +76,4 @@ class QueueMachine(RuleBasedStateMachine):
 
 
 TestQueue = QueueMachine.TestCase
-TestQueue.settings = settings(max_examples=examples(200), stateful_step_count=40, deadline=None)
+TestQueue.settings = settings(max_examples=examples(100), stateful_step_count=40, deadline=None)

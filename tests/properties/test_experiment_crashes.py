@@ -88,7 +88,7 @@ FAULTS = st.lists(st.sampled_from([None, None, crash, conflict, lost_response]),
 LANDED = st.lists(st.sampled_from([None, None, crash, lost_response]), max_size=WRITES)
 
 
-@settings(max_examples=examples(60), deadline=None)
+@settings(max_examples=examples(30), deadline=None)
 @given(before=FAULTS, after=LANDED)
 def test_any_mix_of_faults_ends_the_same_engineering_6(
     before: list[Callable[[], BaseException] | None], after: list[Callable[[], BaseException] | None]
@@ -96,7 +96,7 @@ def test_any_mix_of_faults_ends_the_same_engineering_6(
     check(run(Unreliable(list(before)), Unreliable(list(after))))
 
 
-@settings(max_examples=examples(40), deadline=None)
+@settings(max_examples=examples(20), deadline=None)
 @given(
     counts=st.lists(st.tuples(st.integers(1, 8), st.integers(1, 4), st.booleans()), min_size=1, max_size=5),
     pauses=st.lists(st.integers(0, 3), min_size=5, max_size=5),
