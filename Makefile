@@ -30,7 +30,7 @@ lint: $(STAMP) ## ruff, mypy strict, import contracts
 
 .PHONY: test-unit
 test-unit: lint ## lint, types, unit and property tests: seconds, no cluster, no root
-	$(BIN)/pytest -n 2 tests/unit tests/properties
+	$(BIN)/pytest -n 2 --dist worksteal tests/unit tests/properties
 
 .PHONY: test-control-plane
 test-control-plane: $(STAMP) ## schemas, CEL, RBAC, conformance and the operator as a process, on a real API server
