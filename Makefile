@@ -13,7 +13,7 @@ help: ## list the targets
 $(STAMP): requirements-dev.txt pyproject.toml
 	@echo "==> Python environment in $(VENV) (hash-pinned)"
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	@$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements-dev.txt
+	@$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r requirements-dev.txt
 	@$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e . -e bundle -e training_image -e serving_image
 	@rm -f $(VENV)/.installed-*; touch $@
 
