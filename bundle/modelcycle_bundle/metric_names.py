@@ -19,11 +19,42 @@ Classification: class label and confidence bin c00..cNN. Regression: output bin 
 DURATION: Final = "modelcycle_request_duration_seconds"
 """Histogram of the time in the process that ran the model; bounds LATENCY_BOUNDS."""
 MODEL_INFO: Final = "modelcycle_model_info"
-"""Gauge 1; labels `digest`, `profile`, `revision`."""
+"""Gauge 1; labels `digest`, `profile`, `revision`, `inputs` (hash of the input names in order) and `missing` (`accepted`, `refused`)."""
 EPOCH: Final = "modelcycle_epoch"
 """Gauge: start of the counters as Unix seconds; label `pod_uid`. (pod uid, start) names one run of the counters."""
 DRAINING: Final = "modelcycle_draining"
 """Gauge 0 or 1: the pod answers with Connection: close."""
+ARM_REQUESTS: Final = "modelcycle_arm_requests_total"
+"""Inference requests by the arm that was to answer them, counted where they arrived; labels `rollout`, `arm`, `outcome`.
+
+Series of the rollout that is applied now, all at 0 when it is first applied; counted only while its share is above 0.
+"""
+TRAFFIC_SEQ: Final = "modelcycle_traffic_seq"
+"""Gauge: `seq` of the traffic annotation that is applied; label `rollout`. 0 with an empty label before the first one."""
+TRAFFIC_SHARE: Final = "modelcycle_traffic_share"
+"""Gauge from 0 to 1: the share that is applied; label `rollout`."""
+FORWARD_DURATION: Final = "modelcycle_forward_duration_seconds"
+"""Histogram of the hop: from handing a request on to its answer, a failure or being late; bounds LATENCY_BOUNDS."""
+
+ARM_STABLE: Final = "stable"
+ARM_CANARY: Final = "canary"
+OUTCOME_OK: Final = "ok"
+"""Answered 2xx."""
+OUTCOME_CLIENT: Final = "client"
+"""Answered 4xx by every arm that was asked: the client's mistake, no evidence against an arm."""
+OUTCOME_FAILED: Final = "failed"
+"""5xx, a broken answer or no connection."""
+OUTCOME_LATE: Final = "late"
+"""Canary only: no answer within the timeout."""
+OUTCOME_REFUSED: Final = "refused"
+"""Canary only: answered 4xx to a request that stable then accepted."""
+ARM_OUTCOMES: Final = {
+    ARM_STABLE: (OUTCOME_OK, OUTCOME_CLIENT, OUTCOME_FAILED),
+    ARM_CANARY: (OUTCOME_OK, OUTCOME_CLIENT, OUTCOME_FAILED, OUTCOME_LATE, OUTCOME_REFUSED),
+}
+"""The series of ARM_REQUESTS. An arm's requests are the sum of its outcomes, its events all but ok and client."""
+PROFILE_PATH: Final = "/profile"
+"""On the metrics port: the model's profile.json, byte for byte; its hash is the label `profile`."""
 
 LATENCY_BOUNDS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5)
 """Seconds (design: Counts)."""

@@ -1,0 +1,117 @@
+"""The share of requests that a serving pod hands on: what the operator writes into a pod's annotation and the server reads from a file.
+
+Owns the wire form of `modelcycle.dev/traffic` and the marker that keeps a request from being handed on twice. Standard library only. A text
+that does not parse is refused whole: the reader keeps what it had.
+"""
+
+import json
+import re
+from dataclasses import dataclass
+from typing import Final
+
+ANNOTATION: Final = "modelcycle.dev/traffic"
+VOLUME_DIR: Final = "/modelcycle/traffic"
+"""Where the downward API volume is mounted; VOLUME_FILE in it holds the annotation's text, empty when there is none."""
+VOLUME_FILE: Final = "traffic.json"
+MARKER: Final = "x-modelcycle-forwarded"
+"""Request header of a request that was handed on; its value is the sender's rollout."""
+SHARE_DENOMINATOR: Final = 10_000
+"""Shares are whole numbers of this: 0.01 % each."""
+DEFAULT_TIMEOUT: Final = 1.0
+"""Seconds after which a request that was handed on is late."""
+
+_ROLLOUT: Final = re.compile(r"^[0-9a-f]{6}-[0-9a-f]{8}$")
+_TARGET: Final = re.compile(r"^(\d{1,3}(\.\d{1,3}){3}|\[[0-9a-fA-F:]+\]):\d{1,5}$")
+
+
+class TrafficError(ValueError):
+    """The text is no traffic annotation; the error names the field."""
+
+
+@dataclass(frozen=True, slots=True)
+class Traffic:
+    """What one pod does with the requests that reach it. The zero value answers all of them itself."""
+
+    rollout: str = ""
+    """`<six hex of the ModelDeployment's uid>-<eight hex of this rollout>`; "" before the first rollout."""
+    seq: int = 0
+    """Rises with every change that the operator decides on within a ModelDeployment; the pod exports the one it applies."""
+    share: int = 0
+    """Of SHARE_DENOMINATOR requests, how many are handed on."""
+    target: str = ""
+    """`address:port` of the Service of the other revision; "" when nothing is handed on."""
+    timeout: float = DEFAULT_TIMEOUT
+    """Seconds."""
+    close: bool = False
+    """Answers carry `Connection: close`, so that clients come back through the Service."""
+
+    @property
+    def deployment(self) -> str:
+        """The part of the rollout that names the ModelDeployment."""
+        return self.rollout.partition("-")[0]
+
+
+def is_marked(traffic: Traffic, marker: str) -> bool:
+    """Whether a request's marker comes from a pod of the same ModelDeployment: such a request is answered here, whatever the share.
+
+    The rollout itself need not agree: two pods that have not heard of the same change must not send a request in circles.
+    """
+    return bool(_ROLLOUT.match(marker)) and marker.partition("-")[0] == traffic.deployment
+
+
+def to_text(traffic: Traffic) -> str:
+    """The annotation: canonical JSON, so that equal values are equal texts."""
+    plain = {
+        "rollout": traffic.rollout,
+        "seq": traffic.seq,
+        "share": f"{traffic.share / SHARE_DENOMINATOR:.4f}",
+        "target": traffic.target,
+        "timeout": f"{traffic.timeout:.3f}",
+        "close": traffic.close,
+    }
+    return json.dumps(plain, sort_keys=True, separators=(",", ":"))
+
+
+def parse(text: str) -> Traffic:
+    """Read an annotation; the empty text is the zero value. Unknown fields are ignored. Raises TrafficError."""
+    if not text.strip():
+        return Traffic()
+    try:
+        plain = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise TrafficError("not JSON") from error
+    if not isinstance(plain, dict):
+        raise TrafficError("not a JSON object")
+    share = round(_decimal(plain, "share", 0.0, 1.0) * SHARE_DENOMINATOR)
+    traffic = Traffic(
+        rollout=_text(plain, "rollout", _ROLLOUT),
+        seq=_whole(plain, "seq"),
+        share=share,
+        target=_text(plain, "target", _TARGET, empty=not share),
+        timeout=_decimal(plain, "timeout", 0.001, 60.0),
+        close=plain.get("close") is True,
+    )
+    return traffic
+
+
+def _text(plain: dict[str, object], name: str, pattern: re.Pattern[str], *, empty: bool = False) -> str:
+    value = plain.get(name)
+    if empty and value == "":
+        return ""
+    if not isinstance(value, str) or not pattern.match(value):
+        raise TrafficError(f"{name}: not of the form {pattern.pattern}")
+    return value
+
+
+def _whole(plain: dict[str, object], name: str) -> int:
+    value = plain.get(name)
+    if not isinstance(value, int) or isinstance(value, bool) or value < 0:
+        raise TrafficError(f"{name}: expected a whole number of 0 or more")
+    return value
+
+
+def _decimal(plain: dict[str, object], name: str, low: float, high: float) -> float:
+    value = plain.get(name)
+    if not isinstance(value, str) or not re.fullmatch(r"\d{1,6}(\.\d{1,6})?", value) or not low <= float(value) <= high:
+        raise TrafficError(f"{name}: expected a decimal string from {low:g} to {high:g}")
+    return float(value)
