@@ -46,14 +46,100 @@ class MonitorReason(StrEnum):
     """Pods times features are more than a ConfigMap holds."""
 
 
+class Mode(StrEnum):
+    """What a DriftMonitor may do beyond telling."""
+
+    OBSERVE = "observe"
+    """Judge, explain and alert; write down what would have been done."""
+    ACT = "act"
+    """Also do it."""
+
+
+class Priority(StrEnum):
+    """How much an alarm matters, most first."""
+
+    P1 = "P1"
+    """Harm to the users' answers."""
+    P2 = "P2"
+    """The answers, or an input that was called important, have moved."""
+    P3 = "P3"
+    """The data look wrong: missing or out of range."""
+    P4 = "P4"
+    """Worth knowing."""
+
+    def at_least(self, other: "Priority") -> bool:
+        """Whether this one matters as much as `other` or more."""
+        return self.value <= other.value
+
+
+class Importance(StrEnum):
+    """How much a feature matters to the user."""
+
+    HIGH = "high"
+    """A critical shift of it is P2."""
+    MEDIUM = "medium"
+    """The default."""
+    LOW = "low"
+    """Named last."""
+
+
+@dataclass(frozen=True, slots=True)
+class FeatureSpec:
+    """What the user says about one feature."""
+
+    name: str
+    importance: Importance = Importance.MEDIUM
+    owner: str = ""
+    """Who to ask about it; for people."""
+
+
+@dataclass(frozen=True, slots=True)
+class Effect:
+    """Debiased PSI from which a shift counts."""
+
+    warn: float = 0.1
+    critical: float = 0.25
+
+
+@dataclass(frozen=True, slots=True)
+class Persistence:
+    """A shift counts when it is there in `k` of the last `of` judged windows."""
+
+    k: int = 2
+    of: int = 3
+
+
+@dataclass(frozen=True, slots=True)
+class RetrainSpec:
+    """How to retrain. Cooldown in seconds."""
+
+    template: str
+    """Experiment in the same namespace whose spec is used again."""
+    data_uri: str
+    secret: str | None = None
+    """Secret with the credentials of the data's store; None: as the template says."""
+    min_priority: Priority = Priority.P2
+    cooldown: float = 86400.0
+    min_new_rows: int = 2000
+
+
 @dataclass(frozen=True, slots=True)
 class MonitorSpec:
     """What the user asks for. Durations in seconds."""
 
     target: str
+    mode: Mode = Mode.OBSERVE
     window: float = 3600.0
+    window_max: float = 86400.0
+    """Longest stretch of windows that are added up until there are enough rows to judge."""
     interval: float = 15.0
     suspend: bool = False
+    false_alarms_per_quarter: int = 1
+    effect: Effect = Effect()
+    persistence: Persistence = Persistence()
+    features: tuple[FeatureSpec, ...] = ()
+    alert_min_priority: Priority = Priority.P4
+    retrain: RetrainSpec | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +173,9 @@ def seconds(duration: str) -> float:
 def parse(obj: Mapping[str, Any]) -> Monitor:
     """The typed view of an object that the API server has admitted."""
     meta, spec = obj["metadata"], obj["spec"]
+    window, effect, persistence = (spec.get(name, {}) for name in ("window", "effect", "persistence"))
+    actions = spec.get("actions", {})
+    length = seconds(window.get("length", "1h"))
     return Monitor(
         namespace=meta["namespace"],
         name=meta["name"],
@@ -95,9 +184,34 @@ def parse(obj: Mapping[str, Any]) -> Monitor:
         resource_version=meta["resourceVersion"],
         spec=MonitorSpec(
             target=spec["targetRef"]["name"],
-            window=seconds(spec.get("window", {}).get("length", "1h")),
+            mode=Mode(spec.get("mode", "observe")),
+            window=length,
+            # An object stored before `max` existed may have a longer window than its default.
+            window_max=max(length, seconds(window.get("max", "24h"))),
             interval=seconds(spec.get("interval", "15s")),
             suspend=spec.get("suspend", False),
+            false_alarms_per_quarter=spec.get("falseAlarmsPerQuarter", 1),
+            effect=Effect(float(effect.get("warn", "0.1")), float(effect.get("critical", "0.25"))),
+            persistence=Persistence(persistence.get("k", 2), persistence.get("of", 3)),
+            features=tuple(_feature(item) for item in spec.get("features", ())),
+            alert_min_priority=Priority(actions.get("alert", {}).get("minPriority", "P4")),
+            retrain=_retrain(actions["retrain"]) if "retrain" in actions else None,
         ),
         status=obj.get("status") or {},
+    )
+
+
+def _feature(raw: Mapping[str, Any]) -> FeatureSpec:
+    return FeatureSpec(raw["name"], Importance(raw.get("importance", "medium")), raw.get("owner", ""))
+
+
+def _retrain(raw: Mapping[str, Any]) -> RetrainSpec:
+    data = raw["data"]
+    return RetrainSpec(
+        template=raw["experimentTemplateRef"]["name"],
+        data_uri=data["uri"],
+        secret=data["secretRef"]["name"] if "secretRef" in data else None,
+        min_priority=Priority(raw.get("minPriority", "P2")),
+        cooldown=seconds(raw.get("cooldown", "24h")),
+        min_new_rows=raw.get("minNewRows", 2000),
     )
