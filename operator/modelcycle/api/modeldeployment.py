@@ -10,10 +10,17 @@ from datetime import timedelta
 from enum import StrEnum
 from typing import Any, Final
 
+from modelcycle.api import rollout
+from modelcycle.api.fields import SpecError, duration, integer, mapping, short_duration, text
+from modelcycle.api.rollout import DEFAULT_STRATEGY, Approval, CanaryStrategy, UserRequest
+
+__all__ = ["DeploymentCondition", "DeploymentReason", "ModelSource", "Server", "Spec", "SpecError", "parse"]
+
 DEFAULT_REPLICAS: Final = 1
 DEFAULT_PROGRESS_DEADLINE: Final = timedelta(seconds=600)
 DEFAULT_HISTORY_LIMIT: Final = 5
 DEFAULT_GUARD_WINDOW: Final = timedelta(seconds=30)
+DEFAULT_CANARY_TIMEOUT: Final = timedelta(seconds=1)
 DEFAULT_STORE_SECRET: Final = "modelcycle-store"
 DEFAULT_KEY_SECRET: Final = "modelcycle-signing-key"
 
@@ -50,6 +57,20 @@ class DeploymentReason(StrEnum):
     """Pods or objects left from before must go first; the cluster is deleting them."""
     REVISION_STARTING = "RevisionStarting"
     """Pods of the new revision fetch, verify and load the model."""
+    AWAITING_APPROVAL = "AwaitingApproval"
+    """The new revision is Ready and gets no request before its digest is approved."""
+    APPROVALS_UNENFORCED = "ApprovalsUnenforced"
+    """The admission policies behind approvals are absent or altered: approvals do not count."""
+    CANARY_IN_PROGRESS = "CanaryInProgress"
+    """The new revision gets its share of the requests and is compared with stable."""
+    CANARY_PAUSED = "CanaryPaused"
+    """A pause step, or evidence that did not come within `maxDuration`, waits for a person."""
+    METRICS_UNAVAILABLE = "MetricsUnavailable"
+    """The counts are missing or too old: the rollout holds, neither forward nor back."""
+    COUNTS_INCONSISTENT = "CountsInconsistent"
+    """A counter ran backwards within its epoch: that pod is left out, the rollout holds."""
+    PROMOTING = "Promoting"
+    """The evidence is there; the new revision grows to full size and gets all requests before the Service moves."""
     SELECTOR_MOVING = "SelectorMoving"
     """The decision for the new revision is recorded and the Service is being moved to it."""
     GUARD_WINDOW = "GuardWindow"
@@ -69,6 +90,18 @@ class DeploymentReason(StrEnum):
     CONTAINER_START_FAILED = "ContainerStartFailed"
     """The kubelet cannot start a container; tried again until the progress deadline."""
 
+    CANARY_FAILED = "CanaryFailed"
+    """The evidence says that the new revision does harm; it was taken back and stays rejected."""
+    CANARY_FAIL_FAST = "CanaryFailFast"
+    """All answers of the new revision of late were bad while stable's were not; it was taken back at once and stays rejected."""
+    CANARY_CRASHED = "CanaryCrashed"
+    """The pods of the new revision died while it had a share of the requests."""
+    INCOMPATIBLE_SIGNATURE = "IncompatibleSignature"
+    """The new revision does not accept the requests that stable accepts."""
+    ABORTED = "Aborted"
+    """A person took the new revision back."""
+    INCONCLUSIVE = "Inconclusive"
+    """`maxDuration` ended without evidence and `onInconclusive` is Rollback."""
     INVALID_SPEC = "InvalidSpec"
     """The spec does not parse; the message names the field."""
     WRITE_REFUSED = "WriteRefused"
@@ -111,10 +144,6 @@ class DeploymentReason(StrEnum):
     """A defect of the fetch step; the message holds the exception's type."""
 
 
-class SpecError(ValueError):
-    """A field of the spec cannot be used; the text starts with the field's path."""
-
-
 @dataclass(frozen=True, slots=True)
 class ModelSource:
     """Where the model comes from: `uri` and `digest`, or `experiment`."""
@@ -144,6 +173,10 @@ class Spec:
 
     model: ModelSource
     server: Server
+    canary: CanaryStrategy = DEFAULT_STRATEGY
+    canary_timeout: timedelta = DEFAULT_CANARY_TIMEOUT
+    approval: Approval = Approval.NONE
+    requests: tuple[UserRequest, ...] = ()
     guard_window: timedelta = DEFAULT_GUARD_WINDOW
     progress_deadline: timedelta = DEFAULT_PROGRESS_DEADLINE
     history_limit: int = DEFAULT_HISTORY_LIMIT
@@ -152,57 +185,48 @@ class Spec:
 
 def parse(spec: Mapping[str, Any]) -> Spec:
     """Parse `.spec`. Raises SpecError, which the CRD's schema makes unreachable for objects it has admitted."""
-    model = _mapping(spec, "spec", "model")
-    server = _mapping(spec, "spec", "server")
-    strategy = _mapping(spec, "spec", "strategy")
-    canary = _mapping(strategy, "spec.strategy", "canary")
+    model = mapping(spec, "spec", "model")
+    server = mapping(spec, "spec", "server")
+    strategy = mapping(spec, "spec", "strategy")
+    canary = mapping(strategy, "spec.strategy", "canary")
+    traffic = mapping(spec, "spec", "traffic")
     return Spec(
         model=_source(model),
         server=_server(server),
-        guard_window=parse_duration(
-            "spec.strategy.canary.guardWindow", canary.get("guardWindow"), DEFAULT_GUARD_WINDOW
+        canary=rollout.parse_strategy(canary),
+        canary_timeout=short_duration(
+            "spec.traffic.canaryTimeout", traffic.get("canaryTimeout"), DEFAULT_CANARY_TIMEOUT
         ),
+        approval=rollout.parse_approval(mapping(spec, "spec", "approval")),
+        requests=rollout.parse_requests(spec.get("requests", ())),
+        guard_window=duration("spec.strategy.canary.guardWindow", canary.get("guardWindow"), DEFAULT_GUARD_WINDOW),
         progress_deadline=timedelta(
-            seconds=_integer(spec, "spec", "progressDeadlineSeconds", int(DEFAULT_PROGRESS_DEADLINE.total_seconds()))
+            seconds=integer(spec, "spec", "progressDeadlineSeconds", int(DEFAULT_PROGRESS_DEADLINE.total_seconds()))
         ),
-        history_limit=_integer(spec, "spec", "revisionHistoryLimit", DEFAULT_HISTORY_LIMIT),
+        history_limit=integer(spec, "spec", "revisionHistoryLimit", DEFAULT_HISTORY_LIMIT),
         paused=spec.get("paused") is True,
     )
 
 
-_DURATION: Final = re.compile(r"^(?:(\d{1,4})h)?(?:(\d{1,5})m)?(?:(\d{1,6})s)?$")
-
-
-def parse_duration(path: str, text: object, default: timedelta) -> timedelta:
-    """`1h30m`, `10m`, `30s`; None gives `default`. Raises SpecError naming `path`."""
-    if text is None:
-        return default
-    match = _DURATION.match(text) if isinstance(text, str) else None
-    if match is None or not text:
-        raise SpecError(f"{path}: {text!r} is not a duration such as 30s, 10m or 1h30m")
-    hours, minutes, seconds = (int(group or 0) for group in match.groups())
-    return timedelta(hours=hours, minutes=minutes, seconds=seconds)
-
-
 def _source(model: Mapping[str, Any]) -> ModelSource:
-    reference = _mapping(model, "spec.model", "experimentRef")
-    experiment = _text(reference, "spec.model.experimentRef", "name")
-    uri, digest = _text(model, "spec.model", "uri"), _text(model, "spec.model", "digest")
+    reference = mapping(model, "spec.model", "experimentRef")
+    experiment = text(reference, "spec.model.experimentRef", "name")
+    uri, digest = text(model, "spec.model", "uri"), text(model, "spec.model", "digest")
     if (uri is None) == (experiment is None):
         raise SpecError("spec.model: give exactly one of uri and experimentRef")
     if (uri is None) != (digest is None):
         raise SpecError("spec.model.digest: uri and digest go together")
     if digest is not None and not re.fullmatch(r"sha256:[0-9a-f]{64}", digest):
         raise SpecError("spec.model.digest: expected sha256:<64 hex digits>")
-    secret = _text(_mapping(model, "spec.model", "secretRef"), "spec.model.secretRef", "name")
+    secret = text(mapping(model, "spec.model", "secretRef"), "spec.model.secretRef", "name")
     return ModelSource(uri, digest, experiment, secret)
 
 
 def _server(server: Mapping[str, Any]) -> Server:
-    resources = _mapping(server, "spec.server", "resources")
+    resources = mapping(server, "spec.server", "resources")
     return Server(
-        replicas=_integer(server, "spec.server", "replicas", DEFAULT_REPLICAS),
-        image=_text(server, "spec.server", "image"),
+        replicas=integer(server, "spec.server", "replicas", DEFAULT_REPLICAS),
+        image=text(server, "spec.server", "image"),
         requests=_quantities(resources, "requests"),
         limits=_quantities(resources, "limits"),
     )
@@ -211,25 +235,4 @@ def _server(server: Mapping[str, Any]) -> Server:
 def _quantities(resources: Mapping[str, Any], name: str) -> Mapping[str, str] | None:
     if name not in resources:
         return None
-    return {key: str(value) for key, value in _mapping(resources, "spec.server.resources", name).items()}
-
-
-def _mapping(parent: Mapping[str, Any], path: str, name: str) -> Mapping[str, Any]:
-    value = parent.get(name, {})
-    if not isinstance(value, Mapping):
-        raise SpecError(f"{path}.{name}: expected an object")
-    return value
-
-
-def _text(parent: Mapping[str, Any], path: str, name: str) -> str | None:
-    value = parent.get(name)
-    if value is not None and (not isinstance(value, str) or not value):
-        raise SpecError(f"{path}.{name}: expected text")
-    return value
-
-
-def _integer(parent: Mapping[str, Any], path: str, name: str, default: int) -> int:
-    value = parent.get(name, default)
-    if not isinstance(value, int) or isinstance(value, bool) or value < 0:
-        raise SpecError(f"{path}.{name}: expected a whole number of 0 or more")
-    return value
+    return {key: str(value) for key, value in mapping(resources, "spec.server.resources", name).items()}

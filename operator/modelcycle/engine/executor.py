@@ -3,16 +3,19 @@
 Decides nothing about our kinds, never retries within a plan: the next reconciliation observes again.
 """
 
+import asyncio
+import contextlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, Final, Protocol
 
-from modelcycle.engine.plan import Action, Apply, Create, Delete, Emit, Plan, WriteStatus
+from modelcycle.engine.plan import Action, AnnotatePods, Apply, Create, Delete, Emit, Plan, PodAnnotation, WriteStatus
 from modelcycle.kube.errors import AlreadyExists, ApiError, Conflict, Forbidden, Invalid, NotFound, Throttled
 from modelcycle.kube.port import Kube
 
 SLOW_RETRY_SECONDS: Final = 300.0
+ANNOTATED_AT_ONCE: Final = 32
 
 
 class Result(StrEnum):
@@ -72,8 +75,16 @@ class Executor:
             for action in plan.actions:
                 await run.act(action)
         except ApiError as error:
-            return outcome_of(error)
+            outcome = outcome_of(error)
+            if outcome.result is not Result.OBSERVE_AGAIN:
+                await self._in_any_case(run, plan)
+            return outcome
         return Outcome(Result.SUCCESS, plan.requeue_after)
+
+    async def _in_any_case(self, run: "_Run", plan: Plan) -> None:
+        for action in plan.even_if_refused:
+            with contextlib.suppress(ApiError):
+                await run.act(action)
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,6 +113,22 @@ class _Run:
                 await self._write_status(action)
             case Emit():
                 await self._recorder.emit(action)
+            case AnnotatePods(namespace, key, pods):
+                await self._annotate(namespace, key, pods)
+
+    async def _annotate(self, namespace: str, key: str, pods: tuple[PodAnnotation, ...]) -> None:
+        gate = asyncio.Semaphore(ANNOTATED_AT_ONCE)
+
+        async def one(pod: PodAnnotation) -> None:
+            async with gate:
+                with contextlib.suppress(NotFound, Conflict):
+                    await self._kube.patch_pod_annotation(namespace, pod.name, pod.uid, key, pod.text)
+
+        # One pod that cannot be reached must not keep the others from hearing: all are tried, then the first failure counts.
+        outcomes = await asyncio.gather(*(one(pod) for pod in pods), return_exceptions=True)
+        for outcome in outcomes:
+            if isinstance(outcome, BaseException):
+                raise outcome
 
     async def _write_status(self, action: WriteStatus) -> None:
         place = (action.kind.plural, action.namespace, action.name)

@@ -91,7 +91,25 @@ class Emit:
     note: str
 
 
-Action = Create | Apply | Delete | WriteStatus | Emit
+@dataclass(frozen=True, slots=True)
+class PodAnnotation:
+    """One pod and the text its annotation shall have; `uid` is the one seen."""
+
+    name: str
+    uid: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class AnnotatePods:
+    """Write one annotation of many pods, at the same time. Pods that are gone meanwhile are left out: the next look sees who is there."""
+
+    namespace: str
+    key: str
+    pods: tuple[PodAnnotation, ...]
+
+
+Action = Create | Apply | Delete | WriteStatus | Emit | AnnotatePods
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,3 +118,5 @@ class Plan:
 
     actions: tuple[Action, ...] = ()
     requeue_after: float | None = None
+    even_if_refused: tuple[Action, ...] = ()
+    """Actions of this plan that are done even when the API server refuses a write before them: taking requests off a bad revision."""

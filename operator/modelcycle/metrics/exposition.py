@@ -5,12 +5,13 @@ an epoch, gives no counts. Does no I/O.
 """
 
 import math
+from collections.abc import Mapping
 from functools import lru_cache
 from typing import Final
 
 from prometheus_client.parser import text_string_to_metric_families
 
-from modelcycle.metrics.port import LABELS, PodCounters, RunId, Series
+from modelcycle.metrics.port import DRIFT_SERIES, PodCounters, RunId, Series, SeriesSet, ServedModel
 from modelcycle_bundle import metric_names
 
 REMEMBERED_PAGES: Final = 64
@@ -22,38 +23,58 @@ class UnusablePage(ValueError):
     """The page cannot be used; the text names the metric and what is wrong with it, never a value of a label."""
 
 
-def parse(text: str) -> PodCounters:
-    """The counters of LABELS and the run they belong to. Raises UnusablePage."""
-    return _remembered(text) if len(text) <= REMEMBERED_SIZE else _parse(text)
+def parse(text: str, series: SeriesSet = DRIFT_SERIES) -> PodCounters:
+    """The counters of `series`, the run they belong to and the model that is served. Raises UnusablePage."""
+    wanted = tuple(series.items())
+    return _remembered(text, wanted) if len(text) <= REMEMBERED_SIZE else _parse(text, wanted)
+
+
+_Wanted = tuple[tuple[str, tuple[str, ...]], ...]
 
 
 @lru_cache(maxsize=REMEMBERED_PAGES)
-def _remembered(text: str) -> PodCounters:
+def _remembered(text: str, wanted: _Wanted) -> PodCounters:
     # A pod without traffic shows the same page each time: reading it again must cost next to nothing.
-    return _parse(text)
+    return _parse(text, wanted)
 
 
-def _parse(text: str) -> PodCounters:
+def _parse(text: str, wanted: _Wanted) -> PodCounters:
+    labels = dict(wanted)
     counts: dict[Series, int] = {}
     runs: set[RunId] = set()
+    model: ServedModel | None = None
     try:
-        for family in text_string_to_metric_families(text):
+        for family in text_string_to_metric_families(_without_bins(text, labels)):
             for sample in family.samples:
                 if sample.name == metric_names.EPOCH:
                     runs.add(_run(sample.labels, sample.value))
-                elif sample.name in LABELS:
-                    series = Series(sample.name, _labels(sample.name, sample.labels))
+                elif sample.name == metric_names.MODEL_INFO:
+                    model = _model(sample.labels)
+                elif sample.name in labels:
+                    kept = Series(sample.name, _labels(sample.name, sample.labels, labels[sample.name]))
                     # Labels that are not kept (a newer server's) add up to the series we know.
-                    counts[series] = counts.get(series, 0) + _whole(sample.name, sample.value)
+                    counts[kept] = counts.get(kept, 0) + _whole(sample.name, sample.value)
     except UnusablePage:
         raise
     except (ValueError, KeyError, IndexError) as error:
         raise UnusablePage("not a page in Prometheus text format") from error
     if len(runs) != 1:
         raise UnusablePage(f"{metric_names.EPOCH}: expected one series, found {len(runs)}")
-    if Series(metric_names.ROWS) not in counts:
+    if metric_names.ROWS in labels and Series(metric_names.ROWS) not in counts:
         raise UnusablePage(f"{metric_names.ROWS} is missing")
-    return PodCounters(runs.pop(), counts)
+    return PodCounters(runs.pop(), counts, model)
+
+
+def _without_bins(text: str, labels: Mapping[str, tuple[str, ...]]) -> str:
+    """Bins are nine tenths of a page and of the time to read it: whoever does not want them does not pay for them."""
+    unwanted = tuple(name for name in (metric_names.FEATURE, metric_names.PREDICTION) if name not in labels)
+    if not unwanted:
+        return text
+    return "\n".join(line for line in text.splitlines() if not line.startswith(unwanted)) + "\n"
+
+
+def _model(labels: dict[str, str]) -> ServedModel:
+    return ServedModel(labels.get("revision", ""), labels.get("inputs", ""), labels.get("missing") == "accepted")
 
 
 def _run(labels: dict[str, str], value: float) -> RunId:
@@ -63,11 +84,11 @@ def _run(labels: dict[str, str], value: float) -> RunId:
     return RunId(uid, value)
 
 
-def _labels(metric: str, labels: dict[str, str]) -> tuple[str, ...]:
-    missing = [name for name in LABELS[metric] if name not in labels]
+def _labels(metric: str, labels: dict[str, str], wanted: tuple[str, ...]) -> tuple[str, ...]:
+    missing = [name for name in wanted if name not in labels]
     if missing:
         raise UnusablePage(f"{metric}: label {missing[0]} is missing")
-    return tuple(labels[name] for name in LABELS[metric])
+    return tuple(labels[name] for name in wanted)
 
 
 def _whole(metric: str, value: float) -> int:

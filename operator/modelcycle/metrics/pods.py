@@ -15,7 +15,7 @@ from modelcycle.kube import kinds, names
 from modelcycle.kube.errors import ApiError
 from modelcycle.kube.port import Kube, Object
 from modelcycle.metrics import exposition
-from modelcycle.metrics.port import PodCounters, PodFailure, Round, SourceUnavailable, Target
+from modelcycle.metrics.port import DRIFT_SERIES, PodCounters, PodFailure, Round, SeriesSet, SourceUnavailable, Target
 from modelcycle_bundle import metric_names
 
 READ_TIMEOUT: Final = 2.0
@@ -69,9 +69,12 @@ class HttpPages:
 class PodSource:
     """A CountSource that lists the pods of a ModelDeployment and reads each one's metrics port."""
 
-    def __init__(self, kube: Kube, pages: Pages, *, port: int = metric_names.METRICS_PORT) -> None:
+    def __init__(
+        self, kube: Kube, pages: Pages, series: SeriesSet = DRIFT_SERIES, *, port: int = metric_names.METRICS_PORT
+    ) -> None:
         self._kube = kube
         self._pages = pages
+        self._series = series
         self._port = port
 
     async def read(self, target: Target, now: datetime) -> Round:
@@ -102,7 +105,7 @@ class PodSource:
         try:
             async with gate:
                 text = await self._pages.get(f"http://{_host(_status(pod)['podIP'])}:{self._port}/metrics")
-            counters = exposition.parse(text)
+            counters = exposition.parse(text, self._series)
         except PageError as error:
             return PodFailure(name, uid, str(error))
         except exposition.UnusablePage as error:

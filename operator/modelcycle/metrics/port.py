@@ -7,25 +7,33 @@ and a restarted container begins another run at zero. Does no I/O and knows no w
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import NamedTuple, Protocol
+from typing import Final, NamedTuple, Protocol
 
 from modelcycle_bundle import metric_names
 
 
 class Series(NamedTuple):
-    """One counter of one pod: the metric's name and the values of the labels that matter, in the order of LABELS."""
+    """One counter of one pod: the metric's name and the values of the labels that matter, in the order of its SeriesSet."""
 
     metric: str
     labels: tuple[str, ...] = ()
 
 
-LABELS: Mapping[str, tuple[str, ...]] = {
+SeriesSet = Mapping[str, tuple[str, ...]]
+"""Which metrics are kept, each with the labels that matter. All else on a page is left alone."""
+
+DRIFT_SERIES: Final[SeriesSet] = {
     metric_names.REQUESTS: ("code",),
     metric_names.ROWS: (),
     metric_names.FEATURE: ("profile", "feature", "bin"),
     metric_names.PREDICTION: ("profile", "output", "confidence"),
 }
-"""The counters that are kept, with their labels. All else on the page is left alone."""
+"""What a DriftMonitor counts."""
+ROLLOUT_SERIES: Final[SeriesSet] = {
+    metric_names.ARM_REQUESTS: ("rollout", "arm", "outcome"),
+    metric_names.TRAFFIC_SEQ: ("rollout",),
+}
+"""What a rollout is judged by, and the traffic annotation that a pod applies (a gauge that only rises within a rollout)."""
 
 Counts = Mapping[Series, int]
 
@@ -39,11 +47,23 @@ class RunId(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
+class ServedModel:
+    """What a pod says of the model it serves."""
+
+    revision: str = ""
+    inputs: str = ""
+    """Hash of the names of the inputs in their order."""
+    accepts_missing: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class PodCounters:
     """One pod's counters as read once."""
 
     run: RunId
     counts: Counts
+    model: ServedModel | None = None
+    """None: the page does not say."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +99,7 @@ class RunSample:
     """Round that found the pod gone or its counters begun anew; None while it lives."""
     backwards_at: datetime | None = None
     """Latest round in which a counter was lower than before."""
+    model: ServedModel | None = None
 
 
 @dataclass(frozen=True, slots=True)

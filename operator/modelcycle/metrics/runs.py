@@ -4,6 +4,7 @@ Owns the life of a run: seen, gone, back again, run backwards. Never drops what 
 may still need it, and never lets a failed reading look like a pod without traffic.
 """
 
+from dataclasses import replace
 from datetime import datetime
 
 from modelcycle.metrics.port import Counts, FailingPod, PodCounters, Round, RunId, RunSample, Samples
@@ -31,26 +32,24 @@ def fold(previous: Samples | None, taken: Round, keep_gone_after: datetime | Non
 def _unseen(sample: RunSample, taken: Round) -> RunSample:
     if sample.gone_at is not None or sample.run.pod_uid in taken.listed:
         return sample
-    return RunSample(sample.run, sample.counts, sample.seen_at, taken.taken_at, sample.backwards_at)
+    return replace(sample, gone_at=taken.taken_at)
 
 
 def _supersede(runs: dict[RunId, RunSample], current: RunId, at: datetime) -> dict[RunId, RunSample]:
     """Another run of the same pod has ended when a new one answers."""
     return {
-        run: RunSample(run, s.counts, s.seen_at, at, s.backwards_at)
-        if run.pod_uid == current.pod_uid and run != current and s.gone_at is None
-        else s
+        run: replace(s, gone_at=at) if run.pod_uid == current.pod_uid and run != current and s.gone_at is None else s
         for run, s in runs.items()
     }
 
 
 def _seen(before: RunSample | None, pod: PodCounters, at: datetime) -> RunSample:
     if before is None:
-        return RunSample(pod.run, pod.counts, at)
+        return RunSample(pod.run, pod.counts, at, model=pod.model)
     fell = ran_backwards(before.counts, pod.counts)
     # A series that is not on the page any more keeps what was last seen of it.
     counts = {**before.counts, **pod.counts}
-    return RunSample(pod.run, counts, at, None, at if fell else before.backwards_at)
+    return RunSample(pod.run, counts, at, None, at if fell else before.backwards_at, pod.model)
 
 
 def ran_backwards(before: Counts, after: Counts) -> bool:

@@ -1,0 +1,74 @@
+"""Reading fields of a spec with errors that name the field: objects, text, whole numbers, durations, decimal strings.
+
+Owns the wording of these errors. Knows no kind.
+"""
+
+import re
+from collections.abc import Mapping
+from datetime import timedelta
+from typing import Any, Final
+
+
+class SpecError(ValueError):
+    """A field of the spec cannot be used; the text starts with the field's path."""
+
+
+def mapping(parent: Mapping[str, Any], path: str, name: str) -> Mapping[str, Any]:
+    """The object at `name`, empty when absent."""
+    value = parent.get(name, {})
+    if not isinstance(value, Mapping):
+        raise SpecError(f"{path}.{name}: expected an object")
+    return value
+
+
+def text(parent: Mapping[str, Any], path: str, name: str) -> str | None:
+    """The text at `name`, None when absent."""
+    value = parent.get(name)
+    if value is not None and (not isinstance(value, str) or not value):
+        raise SpecError(f"{path}.{name}: expected text")
+    return value
+
+
+def integer(parent: Mapping[str, Any], path: str, name: str, default: int) -> int:
+    """The whole number of 0 or more at `name`."""
+    value = parent.get(name, default)
+    if not isinstance(value, int) or isinstance(value, bool) or value < 0:
+        raise SpecError(f"{path}.{name}: expected a whole number of 0 or more")
+    return value
+
+
+_DURATION: Final = re.compile(r"^(?:(\d{1,4})h)?(?:(\d{1,5})m)?(?:(\d{1,6})s)?$")
+
+
+def duration(path: str, value: object, default: timedelta) -> timedelta:
+    """`1h30m`, `10m`, `30s`; None gives `default`. Raises SpecError naming `path`."""
+    if value is None:
+        return default
+    match = _DURATION.match(value) if isinstance(value, str) else None
+    if match is None or not value:
+        raise SpecError(f"{path}: {value!r} is not a duration such as 30s, 10m or 1h30m")
+    hours, minutes, seconds = (int(group or 0) for group in match.groups())
+    return timedelta(hours=hours, minutes=minutes, seconds=seconds)
+
+
+def short_duration(path: str, value: object, default: timedelta) -> timedelta:
+    """`1s` to `60s` or `100ms` to `99999ms`; None gives `default`. Raises SpecError naming `path`."""
+    if value is None:
+        return default
+    match = re.fullmatch(r"(\d{1,5})(ms|s)", value) if isinstance(value, str) else None
+    if match is None:
+        raise SpecError(f"{path}: {value!r} is not a duration such as 1s or 250ms")
+    number = int(match.group(1))
+    return timedelta(seconds=number) if match.group(2) == "s" else timedelta(milliseconds=number)
+
+
+def decimal(parent: Mapping[str, Any], path: str, name: str, default: float, low: float, high: float) -> float:
+    """The decimal string at `name`, from `low` to `high`."""
+    value = parent.get(name)
+    if value is None:
+        return default
+    if not isinstance(value, str) or not re.fullmatch(r"\d{1,6}(\.\d{1,8})?", value):
+        raise SpecError(f"{path}.{name}: expected a decimal string such as {default:g}")
+    if not low <= float(value) <= high:
+        raise SpecError(f"{path}.{name}: expected {low:g} to {high:g}")
+    return float(value)
