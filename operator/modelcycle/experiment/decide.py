@@ -26,12 +26,15 @@ from modelcycle.experiment.explain import condition_reason, describe
 from modelcycle.experiment.history import History, best, reaches_goal
 from modelcycle.experiment.inspection import Inspection
 from modelcycle.experiment.ledger import Entry, append
-from modelcycle.experiment.manifests import JobOrder, Owner
+from modelcycle.experiment.manifests import JobOrder
 from modelcycle.experiment.sealing import Sealing
 from modelcycle.experiment.search import assignments, planned_trials
-from modelcycle.experiment.status import Progress, Standing, TaskState, best_text, read_task
+from modelcycle.experiment.status import Progress, Standing, best_text
 from modelcycle.experiment.trials import Trials
-from modelcycle.experiment.world import JobState, JobView, World
+from modelcycle.experiment.world import World
+from modelcycle.jobs.manifests import Owner
+from modelcycle.jobs.records import TaskState, read_task
+from modelcycle.jobs.views import JobState, JobView
 from modelcycle.kube.kinds import CONFIG_MAP, EXPERIMENT, JOB
 from modelcycle_bundle.contract import TaskKind
 
@@ -217,7 +220,7 @@ def _last_failure(at: Situation) -> str:
 
 
 def _plan(at: Situation, verdict: Verdict) -> Plan:
-    world, owner = at.world, Owner(at.world.name, at.world.namespace, at.world.uid)
+    world, owner = at.world, manifests.owner_of(at.world.name, at.world.namespace, at.world.uid)
     running = () if verdict.stops_trials else at.trials.running
     new = at.trials.ended + (trials.stopped(at.spec, at.trials.running) if verdict.stops_trials else ())
     starting = _starting(at, running) if verdict.may_start else ()

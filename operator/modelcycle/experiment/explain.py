@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Final
 
 from modelcycle.api.experiment import ExperimentReason
-from modelcycle.experiment.results import Problem
+from modelcycle.jobs.results import Problem
 from modelcycle_bundle.contract import FailureReason
 
 FIELDS: Final[Mapping[str, str]] = {

@@ -8,9 +8,10 @@ from typing import Any, Final
 from modelcycle.api.experiment import ExperimentSpec
 from modelcycle.experiment import tasks
 from modelcycle.experiment.manifests import JobOrder
-from modelcycle.experiment.results import Lost, Problem, Unfinished, of_failure, read
-from modelcycle.experiment.status import TaskRecord, TaskState, read_task
-from modelcycle.experiment.world import JobView, World
+from modelcycle.experiment.world import World
+from modelcycle.jobs.records import TaskRecord, TaskState, going_on, read_task
+from modelcycle.jobs.results import Lost, Problem, Unfinished, of_failure, read
+from modelcycle.jobs.views import JobView
 from modelcycle_bundle.contract import FailureClass, FailureReason, InspectResult, TaskKind
 
 STOPPING: Final = frozenset({FailureClass.DATA, FailureClass.POLICY})
@@ -75,18 +76,9 @@ def look(world: World, spec: ExperimentSpec, *, keep_pin: bool) -> Inspection:
 
 def _current(world: World, spec: ExperimentSpec) -> TaskRecord:
     record = read_task(world.status.get("inspection"))
-    if record is None:
-        return TaskRecord(0, TaskState.RUNNING, spec.search_hash, world.generation, world.now)
-    if record.subject != spec.search_hash:
-        return record.again(spec.search_hash, world.generation, world.now)
-    if record.state is TaskState.FAILED and not spec.suspend:
-        changed = record.generation != world.generation
-        return (
-            record.again(spec.search_hash, world.generation, world.now)
-            if changed or world.now >= record.retry_at()
-            else record
-        )
-    return record
+    if spec.suspend and record is not None and record.state is TaskState.FAILED and record.subject == spec.search_hash:
+        return record
+    return going_on(record, spec.search_hash, world.generation, world.now)
 
 
 def _job(world: World, attempt: int) -> JobView | None:

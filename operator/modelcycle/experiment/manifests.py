@@ -1,56 +1,26 @@
-"""The children of an Experiment as Kubernetes JSON: Jobs of four tasks, ledger ConfigMaps. Owns their names and shape; pure.
+"""The children of an Experiment as Kubernetes JSON: Jobs of four tasks, ledger ConfigMaps. Owns which of them gets what; pure.
 
-Only `inspect` and `seal` mount the key. No pod gets a service account token. Store credentials reach pods as environment, the data's
-Secret first, the output's second.
+Only `inspect` and `seal` mount the key. Of the stores' Secrets the data's comes first, the output's second.
 """
 
 import json
 from dataclasses import dataclass
 from typing import Any, Final
-from urllib.parse import urlsplit
 
 from modelcycle.api.experiment import DEFAULT_STORE_SECRET, ExperimentSpec
 from modelcycle.experiment.ledger import DATA_KEY, PageWrite
-from modelcycle.experiment.world import ANNOTATION_ATTEMPT, ANNOTATION_SEARCH, CONTAINER
-from modelcycle.kube.kinds import CONFIG_MAP, EXPERIMENT, JOB
-from modelcycle.kube.names import (
-    LABEL_EXPERIMENT,
-    LABEL_TASK,
-    LABEL_TRIAL,
-    child_labels,
-    child_name,
-    owner_reference,
-)
-from modelcycle_bundle import layout
-from modelcycle_bundle.contract import EXIT_RETRY, TaskKind, to_environment
+from modelcycle.jobs import manifests as jobs
+from modelcycle.jobs.manifests import SHORT_DEADLINE_SECONDS, SHORT_RESOURCES, Order, Owner, claim_of
+from modelcycle.kube.kinds import CONFIG_MAP, EXPERIMENT
+from modelcycle.kube.names import LABEL_EXPERIMENT
+from modelcycle_bundle.contract import TaskKind
 
-USER: Final = 65532
-BACKOFF_LIMIT: Final = 3
-SHORT_DEADLINE_SECONDS: Final = 900
-"""For inspect, seal and collect."""
 TASK_LIMIT: Final = 96 * 1024
 """Bytes of a task: one environment variable may hold 128 KiB."""
 TRIAL_RESOURCES: Final[dict[str, Any]] = {
     "requests": {"cpu": "250m", "memory": "512Mi"},
     "limits": {"memory": "2Gi"},
 }
-SHORT_RESOURCES: Final[dict[str, Any]] = {
-    "requests": {"cpu": "100m", "memory": "128Mi"},
-    "limits": {"memory": "1Gi"},
-}
-
-
-@dataclass(frozen=True, slots=True)
-class Owner:
-    """The Experiment that owns a child."""
-
-    name: str
-    namespace: str
-    uid: str
-
-    def child(self, suffix: str) -> str:
-        """The child's name."""
-        return child_name(self.name, self.uid, suffix)
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,25 +33,19 @@ class JobOrder:
     task: object
 
 
-def job_suffix(kind: TaskKind, index: int, attempt: int) -> str:
-    """The end of a Job's name: `t4`, `t4-1` (first repeat), `inspect`, `inspect-2`, `seal-4`, `collect-4`."""
-    if kind is TaskKind.TRIAL:
-        stem = f"t{index}"
-    elif kind is TaskKind.INSPECT:
-        stem = kind.value
-    else:
-        stem = f"{kind.value}-{index}"
-    return stem + (f"-{attempt}" if attempt else "")
+def owner_of(name: str, namespace: str, uid: str) -> Owner:
+    """An Experiment as the owner of its children."""
+    return Owner(EXPERIMENT, LABEL_EXPERIMENT, name, namespace, uid)
 
 
 def page_name(owner: Owner, number: int) -> str:
     """The name of a ledger ConfigMap."""
-    return owner.child(f"trials-{number:03d}")
+    return owner.child(_page_suffix(number))
 
 
 def ledger_page(owner: Owner, write: PageWrite) -> dict[str, Any]:
     """A ledger ConfigMap with all its lines; closed ones are immutable."""
-    metadata: dict[str, Any] = _metadata(owner, page_name(owner, write.number), "ledger", {})
+    metadata = owner.metadata(_page_suffix(write.number), "ledger")
     if write.page is not None:
         metadata["resourceVersion"] = write.page.resource_version
     body: dict[str, Any] = {
@@ -95,85 +59,24 @@ def ledger_page(owner: Owner, write: PageWrite) -> dict[str, Any]:
 
 def job(owner: Owner, spec: ExperimentSpec, image: str, order: JobOrder) -> dict[str, Any]:
     """One Job."""
-    labels = {LABEL_TASK: order.kind.value, LABEL_TRIAL: str(order.index)}
-    metadata = _metadata(owner, owner.child(job_suffix(order.kind, order.index, order.attempt)), order.kind, labels)
-    metadata["annotations"] = {ANNOTATION_ATTEMPT: str(order.attempt), ANNOTATION_SEARCH: spec.search_hash}
     trial = order.kind is TaskKind.TRIAL
-    return {
-        "apiVersion": JOB.api_version,
-        "kind": JOB.kind,
-        "metadata": metadata,
-        "spec": {
-            "backoffLimit": BACKOFF_LIMIT,
-            "activeDeadlineSeconds": spec.trial_deadline_seconds if trial else SHORT_DEADLINE_SECONDS,
-            "podFailurePolicy": {
-                "rules": [
-                    {"action": "Ignore", "onPodConditions": [{"type": "DisruptionTarget", "status": "True"}]},
-                    {
-                        "action": "FailJob",
-                        "onExitCodes": {"containerName": CONTAINER, "operator": "NotIn", "values": [EXIT_RETRY]},
-                    },
-                ]
-            },
-            "template": {
-                "metadata": {"labels": dict(metadata["labels"])},
-                "spec": _pod(spec, image, order),
-            },
-        },
-    }
-
-
-def _metadata(owner: Owner, name: str, component: str, labels: dict[str, str]) -> dict[str, Any]:
-    return {
-        "name": name,
-        "namespace": owner.namespace,
-        "labels": child_labels(component, LABEL_EXPERIMENT, owner.name, labels),
-        "ownerReferences": [owner_reference(EXPERIMENT, owner.name, owner.uid)],
-    }
-
-
-def _pod(spec: ExperimentSpec, image: str, order: JobOrder) -> dict[str, Any]:
-    volumes, mounts = _volumes(spec, order.kind)
-    trial = order.kind is TaskKind.TRIAL
-    return {
-        "restartPolicy": "Never",
-        "automountServiceAccountToken": False,
-        "enableServiceLinks": False,
-        "terminationGracePeriodSeconds": 10,
-        "securityContext": {
-            "runAsNonRoot": True,
-            "runAsUser": USER,
-            "runAsGroup": USER,
-            "fsGroup": USER,
-            "seccompProfile": {"type": "RuntimeDefault"},
-        },
-        "containers": [
-            {
-                "name": CONTAINER,
-                "image": image,
-                "imagePullPolicy": "IfNotPresent",
-                "args": [order.kind.value],
-                "env": [{"name": layout.TASK_ENV, "value": to_environment(order.task)}],
-                "envFrom": [
-                    {"secretRef": {"name": name, "optional": True}} for name in store_secrets(spec, order.kind)
-                ],
-                "resources": json.loads(spec.resources) if trial and spec.resources else _default_resources(order.kind),
-                "terminationMessagePath": layout.TERMINATION_MESSAGE_PATH,
-                "terminationMessagePolicy": "File",
-                "securityContext": {
-                    "allowPrivilegeEscalation": False,
-                    "readOnlyRootFilesystem": True,
-                    "capabilities": {"drop": ["ALL"]},
-                },
-                "volumeMounts": mounts,
-            }
-        ],
-        "volumes": volumes,
-    }
-
-
-def _default_resources(kind: TaskKind) -> dict[str, Any]:
-    return TRIAL_RESOURCES if kind is TaskKind.TRIAL else SHORT_RESOURCES
+    resources = (json.loads(spec.resources) if spec.resources else TRIAL_RESOURCES) if trial else SHORT_RESOURCES
+    return jobs.job(
+        owner,
+        Order(
+            kind=order.kind,
+            index=order.index,
+            attempt=order.attempt,
+            subject=spec.search_hash,
+            task=order.task,
+            image=image,
+            secrets=store_secrets(spec, order.kind),
+            key_secret=spec.key_secret if order.kind in (TaskKind.INSPECT, TaskKind.SEAL) else None,
+            claims=_claims(spec, order.kind),
+            resources=resources,
+            deadline_seconds=spec.trial_deadline_seconds if trial else SHORT_DEADLINE_SECONDS,
+        ),
+    )
 
 
 def store_secrets(spec: ExperimentSpec, kind: TaskKind) -> tuple[str, ...]:
@@ -184,25 +87,17 @@ def store_secrets(spec: ExperimentSpec, kind: TaskKind) -> tuple[str, ...]:
     return tuple(dict.fromkeys((data, output)))
 
 
-def _volumes(spec: ExperimentSpec, kind: TaskKind) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
-    volumes: list[dict[str, Any]] = [{"name": "tmp", "emptyDir": {}}]
-    mounts: list[dict[str, Any]] = [{"name": "tmp", "mountPath": "/tmp"}]
-    if kind in (TaskKind.INSPECT, TaskKind.SEAL):
-        volumes.append({"name": "key", "secret": {"secretName": spec.key_secret, "optional": True}})
-        mounts.append({"name": "key", "mountPath": layout.KEY_DIR, "readOnly": True})
-    for at, (claim, writable) in enumerate(sorted(_claims(spec, kind).items())):
-        volumes.append({"name": f"claim-{at}", "persistentVolumeClaim": {"claimName": claim}})
-        mounts.append({"name": f"claim-{at}", "mountPath": f"{layout.PVC_MOUNT}/{claim}", "readOnly": not writable})
-    return volumes, mounts
+def _page_suffix(number: int) -> str:
+    return f"trials-{number:03d}"
 
 
 def _claims(spec: ExperimentSpec, kind: TaskKind) -> dict[str, bool]:
     """Claims to mount -> whether to write there."""
     claims: dict[str, bool] = {}
-    data, output = urlsplit(spec.data.uri), urlsplit(spec.output_uri)
-    if data.scheme == "pvc" and kind in (TaskKind.INSPECT, TaskKind.TRIAL):
-        claims[data.netloc] = False
-    if output.scheme == "pvc":
+    data, output = claim_of(spec.data.uri), claim_of(spec.output_uri)
+    if data is not None and kind in (TaskKind.INSPECT, TaskKind.TRIAL):
+        claims[data] = False
+    if output is not None:
         writable = kind in (TaskKind.TRIAL, TaskKind.SEAL)
-        claims[output.netloc] = claims.get(output.netloc, False) or writable
+        claims[output] = claims.get(output, False) or writable
     return claims

@@ -8,7 +8,8 @@ from datetime import datetime
 from modelcycle.engine.plan import Create, Key
 from modelcycle.experiment import ledger
 from modelcycle.experiment.decide import creations, decide
-from modelcycle.experiment.world import Occupied, World, controller_of, is_controlled_by, job_views
+from modelcycle.experiment.world import Occupied, World
+from modelcycle.jobs.views import controller_of, is_controlled_by, job_views
 from modelcycle.kube.kinds import CONFIG_MAP, EXPERIMENT, JOB, POD
 from modelcycle.kube.names import LABEL_EXPERIMENT
 from modelcycle.kube.port import Kube, Object

@@ -1,31 +1,18 @@
-"""What a Job's end means: its result, or why there is none. Owns the reading of termination messages and the time limits; pure.
+"""What a trial's result means: its ledger entry, and whether it holds the whole Experiment. Pure.
 
-A result is believed only when it parses strictly and names this Job's trial. NaN, infinity, text or a missing objective is never a value.
+A result counts only when it names this Job's trial. NaN, infinity, text or a missing objective is never a value.
 """
 
 import math
 import re
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
-from typing import Final, TypeVar
+from typing import Final
 
 from modelcycle.api.experiment import TrialReason, TrialState
 from modelcycle.experiment.ledger import Entry
-from modelcycle.experiment.world import JobState, JobView, PodView
-from modelcycle_bundle.contract import (
-    ContractError,
-    Failure,
-    FailureClass,
-    FailureReason,
-    InspectResult,
-    SealResult,
-    TrialResult,
-    from_json,
-)
+from modelcycle.jobs.results import Problem, of_failure
+from modelcycle_bundle.contract import FailureClass, FailureReason, TrialResult
 
-IMAGE_LIMIT: Final = timedelta(seconds=120)
-START_LIMIT: Final = timedelta(seconds=300)
-SCHEDULING_LIMIT: Final = timedelta(seconds=300)
 NUMBER: Final = re.compile(r"-?[0-9]+(\.[0-9]+)?([eE][-+]?[0-9]+)?")
 METRIC_TEXT_LIMIT: Final = 32
 
@@ -34,125 +21,12 @@ HELD_REASONS: Final = frozenset({FailureReason.ESTIMATOR_NOT_ALLOWED, FailureRea
 """Every trial would fail in the same way: the Experiment is held instead."""
 
 
-@dataclass(frozen=True, slots=True)
-class Problem:
-    """Why a Job gave no result. `reason` is a FailureReason or TrialReason value."""
-
-    failure_class: str
-    reason: str
-    message: str
-
-
-@dataclass(frozen=True, slots=True)
-class Unfinished:
-    """The Job goes on. `problem` is what its pods report meanwhile; `due` is when a limit would end it."""
-
-    problem: Problem | None = None
-    due: datetime | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Lost:
-    """The Job ended without a readable result."""
-
-    problem: Problem
-
-
-Result = TypeVar("Result", InspectResult, SealResult, TrialResult)
-
-
 def number(text: str | None) -> float | None:
     """A finite decimal number, or None."""
     if text is None or len(text) > METRIC_TEXT_LIMIT or not NUMBER.fullmatch(text):
         return None
     value = float(text)
     return value if math.isfinite(value) else None
-
-
-def read(
-    kind: type[Result], job: JobView, now: datetime, *, waits_for_others: bool = False
-) -> Result | Problem | Lost | Unfinished:
-    """What the Job came to. A Problem ends it for a cause outside of the program, a Lost may still be collected."""
-    if job.state is JobState.ACTIVE:
-        return _waiting(kind, job, now, waits_for_others=waits_for_others)
-    pod = _last_ended(job)
-    if pod is not None and pod.message:
-        try:
-            return from_json(kind, pod.message)
-        except ContractError as error:
-            return Lost(_lost(job, f"its result does not parse: {error}"))
-    if job.reason == "DeadlineExceeded":
-        return Problem(FailureClass.TRAINER, TrialReason.DEADLINE_EXCEEDED, f"Job {job.name} took longer than it may")
-    if pod is not None and pod.termination_reason == "OOMKilled":
-        return Problem(
-            FailureClass.TRAINER,
-            TrialReason.OUT_OF_MEMORY,
-            "the container was killed at its memory limit: raise spec.trainer.resources.limits.memory",
-        )
-    if pod is not None and pod.exit_code:
-        return Problem(
-            FailureClass.TRAINER,
-            TrialReason.RESULT_LOST,
-            f"exit code {pod.exit_code} of Job {job.name} without a result",
-        )
-    return Lost(_lost(job, "its pod is gone or left no result"))
-
-
-def _last_ended(job: JobView) -> PodView | None:
-    ended = [pod for pod in job.pods if pod.exit_code is not None]
-    told = [pod for pod in ended if pod.message]
-    return next(iter((told or ended)[-1:]), None)
-
-
-def _lost(job: JobView, what: str) -> Problem:
-    return Problem(FailureClass.INFRASTRUCTURE, TrialReason.RESULT_LOST, f"Job {job.name}: {what}")
-
-
-def _waiting(kind: type[Result], job: JobView, now: datetime, *, waits_for_others: bool) -> Problem | Unfinished:
-    pod = job.pods[-1] if job.pods else None
-    if pod is None and waits_for_others:
-        return Unfinished()
-    if pod is None:
-        problem = Problem(
-            FailureClass.INFRASTRUCTURE, TrialReason.UNSCHEDULABLE, f"Job {job.name} has no pod: see its events"
-        )
-        return _limited(problem, job.created, SCHEDULING_LIMIT, now, told=False)
-    if pod.image_problem:
-        problem = Problem(FailureClass.INFRASTRUCTURE, TrialReason.IMAGE_UNAVAILABLE, pod.image_problem)
-        return _limited(problem, pod.waiting_since or pod.created, IMAGE_LIMIT, now)
-    if pod.unschedulable:
-        problem = Problem(FailureClass.INFRASTRUCTURE, TrialReason.UNSCHEDULABLE, pod.unschedulable)
-        if waits_for_others:
-            return Unfinished(problem)
-        return _limited(problem, pod.waiting_since or pod.created, SCHEDULING_LIMIT, now)
-    if pod.not_starting:
-        text = f"pod {pod.name} has a node but does not start: {pod.not_starting}; see its events"
-        problem = Problem(FailureClass.INFRASTRUCTURE, TrialReason.CONTAINER_START_FAILED, text)
-        return _limited(problem, pod.waiting_since or pod.created, START_LIMIT, now, told=False)
-    return Unfinished(_retried_failure(kind, job))
-
-
-def _limited(
-    problem: Problem, since: datetime, limit: timedelta, now: datetime, *, told: bool = True
-) -> Problem | Unfinished:
-    return problem if now - since >= limit else Unfinished(problem if told else None, since + limit)
-
-
-def _retried_failure(kind: type[Result], job: JobView) -> Problem | None:
-    """What the last failed pod of a Job that still retries has reported."""
-    pod = _last_ended(job)
-    if pod is None or not pod.message or not pod.exit_code:
-        return None
-    try:
-        failure = from_json(kind, pod.message).failure
-    except ContractError:
-        return None
-    return of_failure(failure) if failure else None
-
-
-def of_failure(failure: Failure) -> Problem:
-    """A reported failure as a Problem."""
-    return Problem(failure.failure_class, failure.reason, failure.message)
 
 
 @dataclass(frozen=True, slots=True)

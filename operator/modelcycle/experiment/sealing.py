@@ -9,9 +9,9 @@ from modelcycle.api.experiment import ExperimentSpec
 from modelcycle.experiment import tasks
 from modelcycle.experiment.ledger import Entry
 from modelcycle.experiment.manifests import JobOrder
-from modelcycle.experiment.results import Lost, Problem, Unfinished, of_failure, read
-from modelcycle.experiment.status import TaskRecord, TaskState, read_task
 from modelcycle.experiment.world import World
+from modelcycle.jobs.records import TaskRecord, TaskState, read_task
+from modelcycle.jobs.results import Lost, Problem, Unfinished, of_failure, read
 from modelcycle_bundle.contract import FailureClass, FailureReason, SealResult, TaskKind
 
 PERMANENT: Final = frozenset(

@@ -6,33 +6,20 @@ from typing import Any
 from modelcycle.api.experiment import ExperimentSpec
 from modelcycle.experiment.ledger import Entry
 from modelcycle.experiment.search import Assignment, json_values
+from modelcycle.jobs.manifests import data_ref
 from modelcycle_bundle.contract import (
     CollectTask,
-    DataRef,
     InspectTask,
     PipelineStep,
     SealTask,
-    Split,
     Trainer,
     TrialTask,
 )
 
 
-def data_ref(spec: ExperimentSpec, digest: str | None) -> DataRef:
-    """The table, pinned to `digest` when one is known."""
-    return DataRef(
-        uri=spec.data.uri,
-        digest=digest,
-        target=spec.data.target,
-        task=spec.data.task,
-        format=spec.data.format,
-        split=Split(spec.data.holdout_fraction, spec.data.split_seed),
-    )
-
-
 def inspect(spec: ExperimentSpec, digest: str | None) -> InspectTask:
     """Look at the key and at the data."""
-    return InspectTask(data_ref(spec, digest), spec.output_uri)
+    return InspectTask(data_ref(spec.data, digest), spec.output_uri)
 
 
 def trial(
@@ -52,7 +39,7 @@ def trial(
         experiment_uid=uid,
         index=index,
         seed=spec.seed,
-        data=data_ref(spec, digest),
+        data=data_ref(spec.data, digest),
         trainer=Trainer(steps, extra_estimators),
         parameters=json_values(spec, assignment),
         objective_metric=spec.objective.metric if spec.objective else None,

@@ -10,19 +10,11 @@ from modelcycle.experiment import tasks
 from modelcycle.experiment.history import History
 from modelcycle.experiment.ledger import Entry
 from modelcycle.experiment.manifests import JobOrder
-from modelcycle.experiment.results import (
-    Lost,
-    Problem,
-    Recorded,
-    Unfinished,
-    discarded,
-    failed,
-    of_trial_failure,
-    read,
-    record,
-)
+from modelcycle.experiment.results import Recorded, discarded, failed, of_trial_failure, record
 from modelcycle.experiment.search import assignment
-from modelcycle.experiment.world import JobView, World
+from modelcycle.experiment.world import World
+from modelcycle.jobs.results import Lost, Problem, Unfinished, read
+from modelcycle.jobs.views import JobView
 from modelcycle_bundle.contract import FailureClass, TaskKind, TrialResult
 
 MAX_INFRASTRUCTURE_REPEATS: Final = 2

@@ -13,11 +13,12 @@ from modelcycle.experiment import ledger, manifests, tasks
 from modelcycle.experiment.explain import condition_reason, describe
 from modelcycle.experiment.history import History, best
 from modelcycle.experiment.ledger import Entry, Page
-from modelcycle.experiment.manifests import JobOrder, Owner
-from modelcycle.experiment.results import Lost, Problem, Unfinished, number, read, record
+from modelcycle.experiment.manifests import JobOrder, owner_of
+from modelcycle.experiment.results import number, record
 from modelcycle.experiment.search import json_values
-from modelcycle.experiment.status import TaskRecord, TaskState
-from modelcycle.experiment.world import JobState, JobView, PodView
+from modelcycle.jobs.records import TaskRecord, TaskState
+from modelcycle.jobs.results import Lost, Problem, Unfinished, read
+from modelcycle.jobs.views import JobState, JobView, PodView
 from modelcycle_bundle.contract import (
     Failure,
     FailureClass,
@@ -31,7 +32,7 @@ from modelcycle_bundle.contract import (
 )
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
-OWNER = Owner("scrap", "plant-7", "uid")
+OWNER = owner_of("scrap", "plant-7", "uid")
 JOB = JobView("j", "u", TaskKind.TRIAL, 0, 0, "s", NOW, JobState.FAILED, "PodFailurePolicy")
 ENTRY = Entry(0, 0, "s", TrialState.SUCCEEDED, metrics=(("roc_auc", "0.9"),), objective_metric="roc_auc")
 
@@ -218,7 +219,7 @@ def test_claims_are_read_only_for_data_and_writable_for_output() -> None:
 
 def test_names_fit_whatever_the_owner_is_called() -> None:
     name = manifests.job(
-        Owner("x" * 63, "n", "u"), parse({"spec": search()}), "i", JobOrder(TaskKind.TRIAL, 4999, 12, None)
+        owner_of("x" * 63, "n", "u"), parse({"spec": search()}), "i", JobOrder(TaskKind.TRIAL, 4999, 12, None)
     )
     assert len(name["metadata"]["name"]) <= 63
     assert name["metadata"]["name"].endswith("-t4999-12")

@@ -6,7 +6,7 @@ from fakes.experiment_lab import KEY, Lab, search
 from modelcycle.api.experiment import TrialState, parse
 from modelcycle.experiment import ledger
 from modelcycle.experiment.ledger import Entry
-from modelcycle.experiment.manifests import Owner, ledger_page
+from modelcycle.experiment.manifests import ledger_page, owner_of
 from modelcycle.experiment.search import assignments
 from modelcycle.kube.kinds import CONFIG_MAP
 
@@ -24,7 +24,7 @@ def test_two_thousand_trials_experiment_42() -> None:
         Entry(i, 0, spec.search_hash, TrialState.SUCCEEDED, point, (("roc_auc", "0.5"),), "roc_auc", digest)
         for i, point in enumerate(assignments(spec))
     ]
-    owner = Owner(KEY.name, KEY.namespace, lab.experiment["metadata"]["uid"])
+    owner = owner_of(KEY.name, KEY.namespace, lab.experiment["metadata"]["uid"])
     for write in ledger.append((), entries):
         lab.kube.seed(CONFIG_MAP, KEY.namespace, ledger_page(owner, write))
     lab.settle()
