@@ -4,6 +4,7 @@ Owns the wire form of `modelcycle.dev/traffic` and the marker that keeps a reque
 that does not parse is refused whole: the reader keeps what it had.
 """
 
+import ipaddress
 import json
 import re
 from dataclasses import dataclass
@@ -20,8 +21,9 @@ SHARE_DENOMINATOR: Final = 10_000
 DEFAULT_TIMEOUT: Final = 1.0
 """Seconds after which a request that was handed on is late."""
 
-_ROLLOUT: Final = re.compile(r"^[0-9a-f]{6}-[0-9a-f]{8}$")
-_TARGET: Final = re.compile(r"^(\d{1,3}(\.\d{1,3}){3}|\[[0-9a-fA-F:]+\]):\d{1,5}$")
+_ROLLOUT: Final = re.compile(r"[0-9a-f]{6}-[0-9a-f]{8}")
+_PORT: Final = re.compile(r"[1-9][0-9]{0,4}")
+_DECIMAL: Final = re.compile(r"[0-9]{1,6}(\.[0-9]{1,6})?")
 
 
 class TrafficError(ValueError):
@@ -56,7 +58,7 @@ def is_marked(traffic: Traffic, marker: str) -> bool:
 
     The rollout itself need not agree: two pods that have not heard of the same change must not send a request in circles.
     """
-    return bool(_ROLLOUT.match(marker)) and marker.partition("-")[0] == traffic.deployment
+    return bool(_ROLLOUT.fullmatch(marker)) and marker.partition("-")[0] == traffic.deployment
 
 
 def to_text(traffic: Traffic) -> str:
@@ -83,24 +85,41 @@ def parse(text: str) -> Traffic:
     if not isinstance(plain, dict):
         raise TrafficError("not a JSON object")
     share = round(_decimal(plain, "share", 0.0, 1.0) * SHARE_DENOMINATOR)
-    traffic = Traffic(
-        rollout=_text(plain, "rollout", _ROLLOUT),
+    # Only who hands something on needs a name for it and a place.
+    return Traffic(
+        rollout=_rollout(plain) if share or plain.get("rollout") != "" else "",
         seq=_whole(plain, "seq"),
         share=share,
-        target=_text(plain, "target", _TARGET, empty=not share),
+        target=_target(plain) if share or plain.get("target") != "" else "",
         timeout=_decimal(plain, "timeout", 0.001, 60.0),
         close=plain.get("close") is True,
     )
-    return traffic
 
 
-def _text(plain: dict[str, object], name: str, pattern: re.Pattern[str], *, empty: bool = False) -> str:
-    value = plain.get(name)
-    if empty and value == "":
-        return ""
-    if not isinstance(value, str) or not pattern.match(value):
-        raise TrafficError(f"{name}: not of the form {pattern.pattern}")
+def _rollout(plain: dict[str, object]) -> str:
+    value = plain.get("rollout")
+    if not isinstance(value, str) or not _ROLLOUT.fullmatch(value):
+        raise TrafficError("rollout: expected six and eight hex digits with a dash between")
     return value
+
+
+def _target(plain: dict[str, object]) -> str:
+    value = plain.get("target")
+    address, _, port = value.rpartition(":") if isinstance(value, str) else ("", "", "")
+    try:
+        parsed = ipaddress.ip_address(address.removeprefix("[").removesuffix("]"))
+    except ValueError:
+        raise TrafficError("target: expected address:port") from None
+    # An IPv6 address stands in brackets, and has no zone: whatever else is in the text would go into a Host header.
+    if (
+        address != (f"[{parsed}]" if parsed.version == 6 else str(parsed))
+        or "%" in address
+        or not _PORT.fullmatch(port)
+    ):
+        raise TrafficError("target: expected address:port")
+    if int(port) > 65535:
+        raise TrafficError("target: no such port")
+    return f"{address}:{port}"
 
 
 def _whole(plain: dict[str, object], name: str) -> int:
@@ -112,6 +131,6 @@ def _whole(plain: dict[str, object], name: str) -> int:
 
 def _decimal(plain: dict[str, object], name: str, low: float, high: float) -> float:
     value = plain.get(name)
-    if not isinstance(value, str) or not re.fullmatch(r"\d{1,6}(\.\d{1,6})?", value) or not low <= float(value) <= high:
+    if not isinstance(value, str) or not _DECIMAL.fullmatch(value) or not low <= float(value) <= high:
         raise TrafficError(f"{name}: expected a decimal string from {low:g} to {high:g}")
     return float(value)
