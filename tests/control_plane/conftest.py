@@ -121,7 +121,7 @@ async def namespace(rest_kube: RestKube) -> AsyncIterator[str]:
         await rest_kube.delete(NAMESPACE, "", name, made["metadata"]["uid"])
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def kubectl(control_plane: Path) -> Kubectl:
     """kubectl as cluster admin."""
 

@@ -97,6 +97,13 @@ def test_view_and_edit_are_aggregated(base: list[dict[str, Any]]) -> None:
     assert set(view["rules"][0]["verbs"]) == {"get", "list", "watch"}
 
 
+def test_editing_is_not_approving(base: list[dict[str, Any]]) -> None:
+    holders = [o for o in base if any("approve" in rule["verbs"] for rule in o.get("rules", ()))]
+    assert [o["metadata"]["name"] for o in holders] == ["modelcycle-approve"]
+    labels = holders[0]["metadata"]["labels"]
+    assert [k for k in labels if k.startswith("rbac.")] == ["rbac.authorization.k8s.io/aggregate-to-admin"]
+
+
 def test_operator_pod_is_restricted(base: list[dict[str, Any]]) -> None:
     pod = find(base, "Deployment", "modelcycle-operator")["spec"]["template"]["spec"]
     assert pod["securityContext"]["runAsNonRoot"] is True
