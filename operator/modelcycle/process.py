@@ -76,6 +76,7 @@ def build(kube: Kube, settings: Settings, telemetry: Telemetry, session: aiohttp
             reconcilers,
             references,
             queue.add,
+            telemetry,
             namespace=settings.watch_namespace,
             period=settings.resync_seconds,
         ),

@@ -1,16 +1,21 @@
 """The operator's own metrics: one table, one place. Names follow controller-runtime's, prefixed `modelcycle_operator_`.
 
-Owns the registry. Counts what it is told; never reads a clock, never decides.
+Owns the registry. Counts what it is told; never reads a clock, never decides. What objects show is in `objects`.
 """
+
+from collections.abc import Sequence
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector, generate_latest
 
-PREFIX = "modelcycle_operator"
+from modelcycle.kube.kinds import Kind
+from modelcycle.kube.port import Object
+from modelcycle.objects import PREFIX, ObjectGauges
+
 SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
 
 
 class Telemetry:
-    """Every series of the operator. Labels are bounded: kinds, results, verbs and codes only."""
+    """Every series of the operator. Labels are bounded: kinds, results, verbs and codes; names of objects in `objects` alone."""
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
@@ -46,6 +51,8 @@ class Telemetry:
             f"{PREFIX}_dropped_events", "Kubernetes Events not written.", ["cause"], registry=self.registry
         )
         self._leader = Gauge(f"{PREFIX}_leader", "1 while this replica may act.", registry=self.registry)
+        self._objects = ObjectGauges()
+        self.registry.register(self._objects)
         ProcessCollector(registry=self.registry)
 
     def reconciled(self, kind: str, result: str, seconds: float) -> None:
@@ -77,6 +84,18 @@ class Telemetry:
     def watched(self, kind: str) -> None:
         """One watch event came."""
         self._events.labels(kind).inc()
+
+    def seen(self, kind: Kind, obj: Object) -> None:
+        """One of our objects, as it is now."""
+        self._objects.seen(kind, obj)
+
+    def gone(self, kind: Kind, obj: Object) -> None:
+        """One of our objects was deleted."""
+        self._objects.gone(kind, obj)
+
+    def listed(self, kind: Kind, objects: Sequence[Object]) -> None:
+        """All objects of one of our kinds."""
+        self._objects.listed(kind, objects)
 
     def event_dropped(self, cause: str) -> None:
         """An Event was not written: `rate` or `refused`."""

@@ -19,6 +19,7 @@ from modelcycle.engine.references import References
 from modelcycle.engine.resync import key_of
 from modelcycle.kube import kinds, names
 from modelcycle.kube.kinds import Kind
+from modelcycle.kube.port import Object
 
 CHILD_KINDS: Final = (kinds.JOB, kinds.POD, kinds.CONFIG_MAP, kinds.SERVICE, kinds.DEPLOYMENT)
 OUR_CHILDREN: Final = f"{names.MANAGED_BY}={names.MANAGER}"
@@ -31,6 +32,12 @@ class WatchObserver(Protocol):
 
     def watched(self, kind: str) -> None:
         """One event came."""
+
+    def seen(self, kind: Kind, obj: Object) -> None:
+        """One of our objects, as it is now."""
+
+    def gone(self, kind: Kind, obj: Object) -> None:
+        """One of our objects was deleted."""
 
 
 class WatchesEnded(Exception):
@@ -138,7 +145,9 @@ def _of_ours(
         key = key_of(reconciler.kind, obj)
         if event["type"] == "DELETED":
             references.remove(key)
+            observer.gone(reconciler.kind, obj)
         else:
+            observer.seen(reconciler.kind, obj)
             references.update(key, reconciler.references(obj))
         enqueue(key)
         for dependent in references.dependents(key):

@@ -39,6 +39,15 @@ class CountingObserver:
     def watched(self, kind: str) -> None:
         self.counts[f"watched {kind}"] += 1
 
+    def seen(self, kind: Kind, obj: Object) -> None:
+        self.counts[f"seen {kind.kind}"] += 1
+
+    def gone(self, kind: Kind, obj: Object) -> None:
+        self.counts[f"gone {kind.kind}"] += 1
+
+    def listed(self, kind: Kind, objects: Sequence[Object]) -> None:
+        self.counts[f"listed {kind.kind}"] += len(objects)
+
 
 @dataclass
 class KeepingRecorder:

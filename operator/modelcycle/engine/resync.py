@@ -7,7 +7,7 @@ import asyncio
 import logging
 import random
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 from modelcycle.engine.plan import Key
 from modelcycle.engine.reconciler import Reconciler
@@ -27,6 +27,13 @@ def key_of(kind: Kind, obj: Object) -> Key:
     return Key(kind.kind, metadata["namespace"], metadata["name"])
 
 
+class ListObserver(Protocol):
+    """Who is told what exists; `telemetry.Telemetry` is one."""
+
+    def listed(self, kind: Kind, objects: Sequence[Object]) -> None:
+        """All objects of one of our kinds."""
+
+
 class Resync:
     """Lists `namespace` (None: all). `listed` is set once every kind has been listed for the first time."""
 
@@ -36,6 +43,7 @@ class Resync:
         reconcilers: Sequence[Reconciler[Any]],
         references: References,
         enqueue: Callable[[Key], None],
+        observer: ListObserver,
         *,
         namespace: str | None,
         period: float,
@@ -45,6 +53,7 @@ class Resync:
         self._reconcilers = reconcilers
         self._references = references
         self._enqueue = enqueue
+        self._observer = observer
         self._namespace = namespace
         self._period = period
         self._jitter = jitter
@@ -66,6 +75,7 @@ class Resync:
         """One pass over all kinds. Raises ApiError."""
         for reconciler in self._reconcilers:
             found = await self._kube.list(reconciler.kind, self._namespace)
+            self._observer.listed(reconciler.kind, found)
             listed: Mapping[Key, Sequence[Key]] = {
                 key_of(reconciler.kind, obj): reconciler.references(obj) for obj in found
             }

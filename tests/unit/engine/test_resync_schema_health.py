@@ -7,7 +7,7 @@ from typing import Any
 import aiohttp
 import pytest
 
-from fakes.engine import LiveReconciler
+from fakes.engine import CountingObserver, LiveReconciler
 from fakes.faults import lost_response
 from fakes.memory_kube import MemoryKube
 from modelcycle.engine.health import HealthServer, busy_check
@@ -33,7 +33,9 @@ async def test_resync_enqueues_all_objects_of_its_namespace_engineering_12() -> 
     target = Key("DriftMonitor", "ns", "m")
     references = References()
     reconciler = LiveReconciler(kube, nothing, [target])
-    await Resync(kube, [reconciler], references, found.append, namespace="ns", period=600).once()
+    observer = CountingObserver()
+    await Resync(kube, [reconciler], references, found.append, observer, namespace="ns", period=600).once()
+    assert observer.counts["listed Experiment"] == 2
     assert [key.name for key in found] == ["a", "b"]
     assert [key.name for key in references.dependents(target)] == ["a", "b"]
 
@@ -45,7 +47,8 @@ async def test_resync_outlives_a_failing_list_and_is_then_not_done() -> None:
         raise lost_response()
 
     kube.before_read = away
-    resync = Resync(kube, [LiveReconciler(kube, nothing)], References(), lambda key: None, namespace=None, period=600)
+    reconcilers = [LiveReconciler(kube, nothing)]
+    resync = Resync(kube, reconcilers, References(), lambda key: None, CountingObserver(), namespace=None, period=600)
     task = asyncio.create_task(resync.run())
     for _ in range(20):
         await asyncio.sleep(0)

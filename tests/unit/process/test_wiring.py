@@ -52,6 +52,7 @@ async def test_a_deleted_object_is_looked_at_and_forgotten() -> None:
     await bench.handler("experiments")(event=event("DELETED"))
     assert bench.keys == [EXPERIMENT, EXPERIMENT]
     assert bench.references.dependents(MONITOR) == ()
+    assert (bench.observer.counts["seen Experiment"], bench.observer.counts["gone Experiment"]) == (1, 1)
 
 
 @pytest.mark.parametrize("plural", ["jobs", "pods", "configmaps", "services", "deployments"])
