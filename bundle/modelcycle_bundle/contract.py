@@ -135,7 +135,7 @@ class Split:
 
 @dataclass(frozen=True, slots=True)
 class DataRef:
-    """One table. `digest` is `sha256:<hex>` of the bytes, or None before the first read has pinned it."""
+    """One table, or the `latest.json` that names it. `digest` is `sha256:<hex>` of the table's bytes, or None before the first read."""
 
     uri: str
     digest: str | None
@@ -166,10 +166,10 @@ class Trainer:
 
 @dataclass(frozen=True, slots=True)
 class InspectTask:
-    """Look at the key and the data; `output_uri` is probed for reachability only."""
+    """Look at the key and the data; `output_uri` is probed for reachability only. None: look at the data alone, no key is needed."""
 
     data: DataRef
-    output_uri: str
+    output_uri: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,6 +180,8 @@ class InspectResult:
     public_key: str | None = None
     key_hint: str | None = None
     """Hex SHA-256 of the PEM public key, as in OMS."""
+    data_uri: str | None = None
+    """Where the table lies when the task's URI is a `latest.json`."""
     data_digest: str | None = None
     rows: int | None = None
     columns: int | None = None

@@ -36,6 +36,9 @@ BUNDLE_MOUNT: Final = "/var/run/modelcycle/bundle"
 PVC_MOUNT: Final = "/var/run/modelcycle/pvc"
 """`pvc://claim/path` is read at `<PVC_MOUNT>/<claim>/path`."""
 
+POINTER_FILE: Final = "latest.json"
+"""Last part of a data URI that names the table instead of being it (modelcycle_training.data)."""
+
 TASK_ENV: Final = "MODELCYCLE_TASK"
 """Environment variable that carries a task as JSON (modelcycle_bundle.contract)."""
 

@@ -10,14 +10,15 @@ from modelcycle_bundle.contract import DataRef, Failure, FailureReason, InspectR
 from modelcycle_bundle.store import StoreError, open_store
 from modelcycle_training import data
 from modelcycle_training.context import Context
+from modelcycle_training.data import Data
 from modelcycle_training.failures import TaskFailed
-from modelcycle_training.signing_key import SigningKey, read_key
+from modelcycle_training.signing_key import read_key
 from modelcycle_training.table import Table, read_table
 
 
 @dataclass(frozen=True, slots=True)
 class _Facts:
-    digest: str | None = None
+    read: Data | None = None
     table: Table | None = None
     failure: Failure | None = None
 
@@ -27,41 +28,42 @@ def inspect(task: InspectTask, context: Context) -> InspectResult:
 
     A key that is missing comes first, then the data, then the output.
     """
-    key: SigningKey | None = None
-    key_failure: Failure | None = None
+    key = InspectResult(key_present=False) if task.output_uri is None else _key_facts(context)
+    facts = _data_facts(task.data, context)
+    failure = key.failure or facts.failure
+    if failure is None and task.output_uri is not None:
+        failure = _output_failure(task.output_uri, context)
+    result = replace(key, failure=failure)
+    if facts.read is not None:
+        behind = facts.read.uri if facts.read.uri != task.data.uri else None
+        result = replace(result, data_uri=behind, data_digest=facts.read.digest)
+    if facts.table is not None:
+        table = facts.table
+        result = replace(result, rows=table.rows, columns=table.columns, labelled_rows=int(table.labelled.sum()))
+    return result
+
+
+def _key_facts(context: Context) -> InspectResult:
     try:
         key = read_key(context.key_dir)
-        context.log("key read", hint=key.hint)
     except TaskFailed as error:
-        key_failure = error.failure
         context.log("no signing key")
-    facts = _data_facts(task.data, context)
-    failure = key_failure or facts.failure or _output_failure(task.output_uri, context)
-    result = InspectResult(
-        key_present=key is not None,
-        public_key=key.public_pem if key else None,
-        key_hint=key.hint if key else None,
-        data_digest=facts.digest,
-        failure=failure,
-    )
-    if facts.table is None:
-        return result
-    table = facts.table
-    return replace(result, rows=table.rows, columns=table.columns, labelled_rows=int(table.labelled.sum()))
+        return InspectResult(key_present=False, failure=error.failure)
+    context.log("key read", hint=key.hint)
+    return InspectResult(key_present=True, public_key=key.public_pem, key_hint=key.hint)
 
 
 def _data_facts(ref: DataRef, context: Context) -> _Facts:
-    digest: str | None = None
+    read: Data | None = None
     table: Table | None = None
     try:
         read = data.read(ref, context.env)
-        digest = read.digest
-        context.log("data read", digest=digest, bytes=len(read.content))
+        context.log("data read", uri=read.uri, digest=read.digest, bytes=len(read.content))
         table = read_table(read.content, ref.target)
-        data.require_pinned(ref, digest)
+        data.require_pinned(ref, read.digest)
     except (TaskFailed, StoreError) as error:
-        return _Facts(digest, table, error.failure)
-    return _Facts(digest, table)
+        return _Facts(read, table, error.failure)
+    return _Facts(read, table)
 
 
 def _output_failure(uri: str, context: Context) -> Failure | None:
