@@ -12,7 +12,7 @@ from typing import Any, Final, Protocol
 
 import kopf
 
-from modelcycle.engine.owners import owners_of
+from modelcycle.engine.owners import owners_of, subjects_of
 from modelcycle.engine.plan import Key
 from modelcycle.engine.reconciler import Reconciler
 from modelcycle.engine.references import References
@@ -150,8 +150,9 @@ def _of_ours(
             observer.seen(reconciler.kind, obj)
             references.update(key, reconciler.references(obj))
         enqueue(key)
-        for dependent in references.dependents(key):
-            enqueue(dependent)
+        for subject in subjects_of(key, obj):
+            for dependent in references.dependents(subject):
+                enqueue(dependent)
 
     return handle
 

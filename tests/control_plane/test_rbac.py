@@ -61,6 +61,7 @@ def review(user: str, question: Question, namespace: str) -> dict[str, Any]:
 
 ALLOWED: list[Question] = [
     *[(verb, kind) for kind in OURS for verb in ("get", "list", "watch")],
+    ("create", "experiments.modelcycle.dev"),
     *[("patch", f"{kind}/status") for kind in OURS],
     *[(verb, child) for child in CHILDREN for verb in ("get", "list", "watch", "create", "patch", "delete")],
     *[(verb, "pods") for verb in ("get", "list", "watch", "patch")],
@@ -69,7 +70,8 @@ ALLOWED: list[Question] = [
     ("get", "namespaces"),
 ]
 FORBIDDEN: list[Question] = [
-    *[(verb, kind) for kind in OURS for verb in ("create", "update", "patch", "delete")],
+    *[(verb, kind) for kind in OURS for verb in ("update", "patch", "delete")],
+    *[("create", kind) for kind in OURS if kind != "experiments.modelcycle.dev"],
     *[("update", f"{kind}/status") for kind in OURS],
     *[(verb, "secrets") for verb in ("get", "list", "watch", "create", "update", "patch", "delete")],
     *[("update", child) for child in CHILDREN],

@@ -25,3 +25,11 @@ def owners_of(obj: Object) -> tuple[Key, ...]:
             return (Key(reference["kind"], namespace, reference["name"]),)
     labels = metadata.get("labels") or {}
     return tuple(Key(kind, namespace, labels[label]) for label, kind in LABELS.items() if labels.get(label))
+
+
+def subjects_of(key: Key, obj: Object) -> tuple[Key, ...]:
+    """What a change of `obj`, one of our own objects, is a change of: itself, and the Experiment whose lineage it continues."""
+    root = (obj["metadata"].get("labels") or {}).get(names.LABEL_LINEAGE)
+    if key.kind != kinds.EXPERIMENT.kind or not root or root == key.name:
+        return (key,)
+    return (key, Key(key.kind, key.namespace, root))

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from modelcycle.engine.owners import owners_of
+from modelcycle.engine.owners import owners_of, subjects_of
 from modelcycle.engine.plan import Key
 from modelcycle.engine.references import References
 from modelcycle.kube import kinds, names
@@ -45,6 +45,21 @@ FOREIGN = {"apiVersion": "example.com/v1", "kind": "Experiment", "name": "e", "u
 )
 def test_owner(obj: dict[str, Any], keys: tuple[Key, ...]) -> None:
     assert owners_of(obj) == keys
+
+
+@pytest.mark.parametrize(
+    ("key", "labels", "keys"),
+    [
+        (EXPERIMENT, {}, (EXPERIMENT,)),
+        (EXPERIMENT, {names.LABEL_LINEAGE: "root"}, (EXPERIMENT, Key("Experiment", "ns", "root"))),
+        (EXPERIMENT, {names.LABEL_LINEAGE: "e"}, (EXPERIMENT,)),
+        (DEPLOYMENT, {names.LABEL_LINEAGE: "root"}, (DEPLOYMENT,)),
+    ],
+)
+def test_a_retrain_is_a_change_of_the_experiment_whose_lineage_it_continues(
+    key: Key, labels: dict[str, str], keys: tuple[Key, ...]
+) -> None:
+    assert subjects_of(key, child(labels=labels)) == keys
 
 
 def test_dependents_follow_changes_of_the_reference() -> None:

@@ -60,7 +60,7 @@ def test_no_rule_has_a_wildcard_or_a_secret(base: list[dict[str, Any]]) -> None:
         assert not [r for r in rule["resources"] if r.startswith("secrets")]
 
 
-def test_operator_writes_our_kinds_in_status_only(base: list[dict[str, Any]]) -> None:
+def test_operator_makes_experiments_and_writes_our_kinds_in_status_only(base: list[dict[str, Any]]) -> None:
     ours = [rule for rule in operator_rules(base) if OUR_GROUP in rule["apiGroups"]]
     verbs: dict[str, set[str]] = {}
     for rule in ours:
@@ -68,6 +68,7 @@ def test_operator_writes_our_kinds_in_status_only(base: list[dict[str, Any]]) ->
             verbs.setdefault(resource, set()).update(rule["verbs"])
     assert verbs == {
         **{kind: {"get", "list", "watch"} for kind in OUR_KINDS},
+        "experiments": {"get", "list", "watch", "create"},
         **{f"{kind}/status": {"get", "patch"} for kind in OUR_KINDS},
         **{f"{kind}/finalizers": {"update"} for kind in OUR_KINDS},
     }

@@ -46,6 +46,14 @@ async def test_our_object_and_those_that_read_it_are_looked_at() -> None:
     assert answer is None, "kopf would patch an answer into the status"
 
 
+async def test_a_retrain_wakes_those_that_follow_its_lineage() -> None:
+    bench = Bench()
+    follower = Key("ModelDeployment", "ns", "d")
+    bench.references.update(follower, [Key("Experiment", "ns", "root")])
+    await bench.handler("experiments")(event=event("MODIFIED", {names.LABEL_LINEAGE: "root"}))
+    assert bench.keys == [EXPERIMENT, follower]
+
+
 async def test_a_deleted_object_is_looked_at_and_forgotten() -> None:
     bench = Bench()
     await bench.handler("experiments")(event=event(None))
