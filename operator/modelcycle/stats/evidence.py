@@ -115,14 +115,15 @@ def observe(evidence: Evidence, look: Look, design: Design, phi: float = 1.0) ->
     """Evidence after one more look.
 
     `phi` >= 1 is the dispersion of stable's pods, known before this look (E**(1/phi) stays an e-value: Jensen). No look multiplies E by
-    more than 1/sqrt(alpha), so one look alone never rolls back. A look in which one arm gave no answer changes totals only.
+    more than 1/sqrt(alpha), so one look alone never rolls back; the cap comes before phi, so that a burst in the one pod of a canary
+    counts no more than a burst is worth where bursts are known. A look in which one arm gave no answer changes totals only.
     """
     if not 1.0 <= phi < math.inf:
         raise ValueError(f"phi is {phi}: it must be at least 1")
     log_e, log_p = evidence.log_e, evidence.log_p_relative
     events = look.canary.events + look.stable.events
     if look.canary.n and look.stable.n and 0 < events < look.canary.n + look.stable.n:
-        factors = np.minimum(_log_rollback_factors(look) / phi, design.log_rollback_at / 2)
+        factors = np.minimum(_log_rollback_factors(look), design.log_rollback_at / 2) / phi
         log_e = tuple((np.asarray(log_e) + factors).tolist())
         log_p += _log_promote_factor(look, design.harm_ratio)
     return Evidence(evidence.looks + 1, evidence.canary + look.canary, evidence.stable + look.stable, log_e, log_p)
