@@ -37,7 +37,7 @@ test-control-plane: $(STAMP) ## schemas, CEL, RBAC, conformance and the operator
 	$(BIN)/pytest -n 2 tests/control_plane
 
 .PHONY: test-cluster
-test-cluster: cluster images store install ## the scenario and the faults on a real node with real images
+test-cluster: cluster images store prometheus install ## the scenario and the faults on a real node with real images
 	$(BIN)/pytest -n 5 --dist loadgroup --durations=8 tests/cluster -m "not alone"
 	$(BIN)/pytest --durations=8 tests/cluster -m alone
 
@@ -67,8 +67,12 @@ images: ## the three images, built when their inputs changed, loaded into the cl
 store: ## the S3-compatible store for tests and the demo
 	@$(CLUSTER_TOOL) store
 
+.PHONY: prometheus
+prometheus: ## the Prometheus for tests and the demo; scrapes every pod that modelcycle owns
+	@$(CLUSTER_TOOL) prometheus
+
 .PHONY: demo
-demo: cluster images store install ## the whole loop on real data, told step by step
+demo: cluster images store prometheus install ## the whole loop on real data, told step by step
 	PYTHONPATH=hack $(BIN)/python -m demo
 
 .PHONY: lock

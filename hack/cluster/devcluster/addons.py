@@ -1,19 +1,39 @@
-"""What a bare cluster needs before pods can be useful: names, volumes; and the store that tests and the demo use."""
+"""What a bare cluster needs before pods can be useful: names, volumes; and the components that tests and the demo use."""
 
 import os
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 from devcluster.addresses import NodeAddresses
 from devcluster.api import Api
 from devcluster.commands import run, wait_for
+from devcluster.image_specs import PROMETHEUS, STORE, Image
 from devcluster.paths import REPOSITORY
 from devcluster.progress import Progress
 
 _COMPONENTS = REPOSITORY / "manifests/components"
-STORE_NAMESPACE = "modelcycle-store"
 _DNS_ADDRESS_IN_MANIFEST = "10.90.0.10"
 _VOLUMES = 8
+
+
+@dataclass(frozen=True, slots=True)
+class Component:
+    """A folder of manifests/components with one Deployment of the same name and one image of ours."""
+
+    name: str
+    image: Image
+    port: int
+
+    @property
+    def namespace(self) -> str:
+        return f"modelcycle-{self.name}"
+
+
+COMPONENTS = {
+    component.name: component
+    for component in (Component("store", STORE, 7070), Component("prometheus", PROMETHEUS, 9090))
+}
 
 
 class Kubectl:
@@ -81,14 +101,17 @@ def apply_volumes(kubectl: Kubectl, api: Api, folder: Path, empty: Callable[[Pat
     kubectl.apply(volumes(folder))
 
 
-def apply_store(kubectl: Kubectl, ready: Callable[[str, str], bool], image: str, progress: Progress) -> None:
-    """The store component with the image just built."""
-    with progress.step("apply the store"):
-        kubectl.apply(kubectl.render("store").replace("localhost/modelcycle-store:dev", image))
+def apply_component(
+    kubectl: Kubectl, ready: Callable[[str, str], bool], component: Component, image: str, progress: Progress
+) -> None:
+    """The component with the image just built."""
+    name, namespace = component.name, component.namespace
+    with progress.step(f"apply {name}"):
+        kubectl.apply(kubectl.render(name).replace(component.image.tag, image))
         wait_for(
-            "store ready",
-            lambda: ready(STORE_NAMESPACE, "store"),
+            f"{name} ready",
+            lambda: ready(namespace, name),
             seconds=120,
-            hint=f"See `kubectl -n {STORE_NAMESPACE} describe pods`.",
+            hint=f"See `kubectl -n {namespace} describe pods`.",
         )
-    progress.say("    in the cluster: http://store.modelcycle-store.svc:7070")
+    progress.say(f"    in the cluster: http://{name}.{namespace}.svc:{component.port}")

@@ -49,10 +49,18 @@ CONTAINERD = GoProgram(
 RUNC = GoProgram("runc", (("runc", "github.com/opencontainers/runc"),), tags="seccomp", cgo="1")
 COREDNS = GoProgram("coredns", (("coredns", "github.com/coredns/coredns"),))
 VERSITYGW = GoProgram("versitygw", (("versitygw", "github.com/versity/versitygw/cmd/versitygw"),))
+# Discovery of other clouds would be nine tenths of the program. promtool stays out of the image: tests run the rules with it.
+PROMETHEUS = GoProgram(
+    "prometheus",
+    tuple((name, f"github.com/prometheus/prometheus/cmd/{name}") for name in ("prometheus", "promtool")),
+    tags="remove_all_sd,enable_kubernetes_sd,enable_file_sd",
+)
 
 CONTROL_PLANE = (ETCD, KUBERNETES)
 NODE = (ETCD, KUBERNETES, CONTAINERD, RUNC, COREDNS)
-ALL = (*NODE, VERSITYGW)
+ALL = (*NODE, VERSITYGW, PROMETHEUS)
+IN_IMAGES = {"coredns": COREDNS, "versitygw": VERSITYGW, "prometheus": PROMETHEUS}
+"""Programs that images are made around, by the name of their command."""
 
 
 def link_flags(program: GoProgram, go_mod: str) -> str:
@@ -115,7 +123,7 @@ class Binaries:
         flags = ["-trimpath", "-buildvcs=false", "-ldflags", link_flags(program, (folder / "go.mod").read_text())]
         if program.tags:
             flags += ["-tags", program.tags]
-        env = {**os.environ, "CGO_ENABLED": program.cgo, "GOFLAGS": "", "GOWORK": "off"}
+        env = {**os.environ, "CGO_ENABLED": program.cgo, "GOFLAGS": "", "GOWORK": "off", "GOTOOLCHAIN": "auto"}
         if len(program.commands) > 1:
             # One call builds the packages they share once; Go names the files after the folders.
             run(

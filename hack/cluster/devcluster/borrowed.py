@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from devcluster import addons, toolchain
-from devcluster.binaries import VERSITYGW, Binaries
+from devcluster.binaries import IN_IMAGES, Binaries
 from devcluster.commands import ClusterError, run, write_whole
 from devcluster.facts import Engine, Facts
-from devcluster.image_specs import PROGRAM_IMAGES, STORE, Image, images_env
+from devcluster.image_specs import PROGRAM_IMAGES, Image, images_env
 from devcluster.paths import REPOSITORY, Paths
 from devcluster.progress import Progress
 
@@ -22,8 +22,8 @@ def docker_build(image: Image, tag: str, paths: Paths, progress: Progress) -> No
     context = REPOSITORY
     if image.binary:
         binaries = Binaries(paths.cache, progress)
-        binaries.ensure([VERSITYGW])
-        context = binaries.home(VERSITYGW)
+        binaries.ensure([IN_IMAGES[image.binary]])
+        context = binaries.home(IN_IMAGES[image.binary])
     with progress.step(f"docker build {tag}"):
         run(["docker", "build", "--quiet", "-f", REPOSITORY / image.dockerfile, "-t", tag, context], timeout=3600)
 
@@ -33,6 +33,13 @@ def deployment_ready(kubectl: addons.Kubectl, namespace: str, name: str) -> bool
     status, wanted = found.get("status", {}), found["spec"].get("replicas", 1)
     current = status.get("observedGeneration") == found["metadata"]["generation"]
     return bool(current and status.get("updatedReplicas", 0) == status.get("availableReplicas", 0) == wanted)
+
+
+def apply(component: addons.Component, image: str, paths: Paths, progress: Progress) -> None:
+    kubectl = addons.Kubectl(toolchain.kubectl(paths.cache, progress), paths.kubeconfig)
+    addons.apply_component(
+        kubectl, lambda space, name: deployment_ready(kubectl, space, name), component, image, progress
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,10 +80,8 @@ class KindEngine:
         digests = {image.tag: self._load(image) for image in PROGRAM_IMAGES}
         write_whole(self.paths.images_env, images_env(digests))
 
-    def store(self) -> None:
-        pinned = self._load(STORE)
-        kubectl = addons.Kubectl(toolchain.kubectl(self.paths.cache, self.progress), self.paths.kubeconfig)
-        addons.apply_store(kubectl, lambda space, name: deployment_ready(kubectl, space, name), pinned, self.progress)
+    def install(self, component: addons.Component) -> None:
+        apply(component, self._load(component.image), self.paths, self.progress)
 
     def _load(self, image: Image) -> str:
         """Load into every kind node, and give it the name with digest that pods ask for."""
@@ -140,10 +145,8 @@ class ExistingEngine:
         digests = {image.tag: self._push(image) for image in PROGRAM_IMAGES}
         write_whole(self.paths.images_env, images_env(digests))
 
-    def store(self) -> None:
-        pinned = self._push(STORE)
-        kubectl = addons.Kubectl(toolchain.kubectl(self.paths.cache, self.progress), self.paths.kubeconfig)
-        addons.apply_store(kubectl, lambda space, name: deployment_ready(kubectl, space, name), pinned, self.progress)
+    def install(self, component: addons.Component) -> None:
+        apply(component, self._push(component.image), self.paths, self.progress)
 
     def _push(self, image: Image) -> str:
         prefix = self.env.get("IMAGE_PREFIX", "").rstrip("/")

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from devcluster import prerequisites
-from devcluster.binaries import COREDNS, VERSITYGW, Binaries
+from devcluster.binaries import IN_IMAGES, Binaries
 from devcluster.commands import ClusterError, attempt, locked, run, write_whole
 from devcluster.image_specs import BASE_PACKAGES, BASE_SUITE, Image, content_hash
 from devcluster.paths import REPOSITORY
@@ -22,7 +22,6 @@ from devcluster.progress import Progress
 
 _CERTIFICATES = "/etc/ssl/certs/ca-certificates.crt"
 MANIFEST = "manifest.json"
-_BINARY_OF = {"coredns": (COREDNS, "coredns"), "versitygw": (VERSITYGW, "versitygw")}
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,8 +62,8 @@ class Buildah:
 
     def _inputs_hash(self, image: Image) -> str:
         extra = [f"{BASE_SUITE} {BASE_PACKAGES}"] if image.on_base else []
-        if image.binary in _BINARY_OF:
-            extra.append(self._binaries.home(_BINARY_OF[image.binary][0]).name)
+        if image.binary in IN_IMAGES:
+            extra.append(self._binaries.home(IN_IMAGES[image.binary]).name)
         return content_hash(image, extra)
 
     def _find(self, image: Image, inputs: str) -> Built | None:
@@ -133,10 +132,10 @@ class Buildah:
         stage = self._home / "stage" / image.name
         shutil.rmtree(stage, ignore_errors=True)
         shutil.copytree((REPOSITORY / image.dockerfile).parent, stage)
-        if image.binary in _BINARY_OF:
-            program, command = _BINARY_OF[image.binary]
+        if image.binary in IN_IMAGES:
+            program = IN_IMAGES[image.binary]
             self._binaries.ensure([program])
-            shutil.copy2(self._binaries.path(program, command), stage / command)
+            shutil.copy2(self._binaries.path(program, image.binary), stage / image.binary)
         else:
             run(["gcc", "-Os", "-static", "-s", "-o", stage / image.binary, stage / f"{image.binary}.c"])
         return stage

@@ -7,6 +7,7 @@ import sys
 from collections.abc import Sequence
 
 from devcluster import engines
+from devcluster.addons import COMPONENTS
 from devcluster.commands import ClusterError, locked
 from devcluster.paths import DEFAULT_NAME, Paths, cache_root, checked_name
 from devcluster.progress import Progress
@@ -19,6 +20,7 @@ _COMMANDS = {
     "status": "say what runs (--json: paths, addresses, process ids)",
     "images": "build the three images and load them into the cluster",
     "store": "build, load and apply the S3-compatible store for tests and the demo",
+    "prometheus": "build, load and apply the Prometheus for tests and the demo",
     "kubeconfig": "print the path of the kubeconfig",
 }
 
@@ -78,8 +80,8 @@ def _act(arguments: argparse.Namespace, engine: engines.ClusterEngine) -> None:
             engine.up()
         case "images":
             engine.images()
-        case "store":
-            engine.store()
+        case "store" | "prometheus" as name:
+            engine.install(COMPONENTS[name])
         case "down" if arguments.purge:
             engine.down()
             engine.purge()

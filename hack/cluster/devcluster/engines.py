@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
+from devcluster import addons
 from devcluster import facts as facts_file
 from devcluster.addresses import Ports, checked_net, choose_net, free_ports
 from devcluster.binaries import Binaries
@@ -42,8 +43,8 @@ class ClusterEngine(Protocol):
     def images(self) -> None:
         """The program images are in the cluster and their digests in images.env."""
 
-    def store(self) -> None:
-        """The S3-compatible store serves in the cluster."""
+    def install(self, component: addons.Component) -> None:
+        """The component serves in the cluster."""
 
 
 @dataclass(frozen=True, slots=True)

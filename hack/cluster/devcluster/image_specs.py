@@ -49,6 +49,7 @@ PROGRAM_IMAGES = (
 PAUSE = _around("pause", "pause")
 COREDNS = _around("coredns", "coredns")
 STORE = _around("store", "versitygw", on_base=True)
+PROMETHEUS = _around("prometheus", "prometheus")
 
 
 def files_of(inputs: Iterable[str], repository: Path = REPOSITORY) -> list[Path]:

@@ -5,12 +5,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from devcluster import addons, dns, toolchain
-from devcluster.binaries import ALL, CONTROL_PLANE, VERSITYGW
+from devcluster.binaries import ALL, CONTROL_PLANE
 from devcluster.buildah import Buildah
 from devcluster.commands import ClusterError, wait_for, write_whole
 from devcluster.containerd_images import ContainerdImages
 from devcluster.facts import Engine
-from devcluster.image_specs import COREDNS, PAUSE, PROGRAM_IMAGES, STORE, images_env
+from devcluster.image_specs import COREDNS, PAUSE, PROGRAM_IMAGES, images_env
 from devcluster.lifecycle import OwnCluster, purge
 
 
@@ -58,11 +58,11 @@ class OwnEngine:
         write_whole(self.cluster.paths.images_env, images_env(digests))
         self.cluster.progress.say(f"digests in {self.cluster.paths.images_env}")
 
-    def store(self) -> None:
+    def install(self, component: addons.Component) -> None:
         self._require_up()
-        self.cluster.binaries.ensure([VERSITYGW])
-        pinned = self._target().ensure(self._builder().ensure(STORE))
-        addons.apply_store(self._kubectl(), self.cluster.api.deployment_ready, pinned, self.cluster.progress)
+        pinned = self._target().ensure(self._builder().ensure(component.image))
+        ready = self.cluster.api.deployment_ready
+        addons.apply_component(self._kubectl(), ready, component, pinned, self.cluster.progress)
 
     def _furnish(self) -> None:
         """Pause image, names, volumes; then wait until pods can use them."""

@@ -10,7 +10,7 @@ from devcluster.commands import ClusterError, locked, run
 from devcluster.paths import REPOSITORY
 from devcluster.progress import Progress
 
-# The newest `go` line of the go.mod files under hack/cluster/go.
+# From here on Go fetches by itself what a go.mod asks for beyond it (GOTOOLCHAIN=auto, see binaries).
 NEEDED_GO = (1, 26, 6)
 _TOOLS = REPOSITORY / "hack/cluster/requirements-tools.txt"
 

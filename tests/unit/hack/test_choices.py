@@ -102,4 +102,5 @@ def test_help_names_every_command(capsys: pytest.CaptureFixture[str]) -> None:
         parser().parse_args(["--help"])
     assert ended.value.code == 0
     text = capsys.readouterr().out
-    assert all(name in text for name in ("build", "up", "down", "status", "images", "store", "kubeconfig", "CLUSTER"))
+    commands = ("build", "up", "down", "status", "images", "store", "prometheus", "kubeconfig")
+    assert all(name in text for name in (*commands, "CLUSTER"))
