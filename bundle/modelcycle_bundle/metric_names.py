@@ -6,7 +6,10 @@ Owns names only. Counters are exported under exactly these names (Prometheus tex
 from typing import Final
 
 REQUESTS: Final = "modelcycle_requests_total"
-"""Inference requests answered; labels `code` (HTTP status)."""
+"""Inference requests answered by the process that exports it; labels `code` (HTTP status).
+
+A request that was handed on and answered is counted by the pod that answered it; one that came back unanswered, by the pod that then did.
+"""
 ROWS: Final = "modelcycle_rows_total"
 """Rows predicted; no labels. Sum of every feature's bins equals it."""
 FEATURE: Final = "modelcycle_feature_total"

@@ -13,6 +13,7 @@ import uvloop
 
 from modelcycle_bundle import layout
 from modelcycle_bundle.metric_names import METRICS_PORT, SERVING_PORT
+from modelcycle_bundle.traffic import VOLUME_DIR, VOLUME_FILE
 from modelcycle_serving import logs
 from modelcycle_serving.connections import DrainPolicy, Limits
 
@@ -40,6 +41,7 @@ def main(arguments: Sequence[str], environment: Mapping[str, str]) -> int:
         http_port=parsed.http_port,
         metrics_port=parsed.metrics_port,
         model_name=parsed.model_name,
+        traffic_file=parsed.traffic_file,
         expected_digest=parsed.expect_digest,
         limits=Limits(
             max_body=parsed.max_body,
@@ -91,11 +93,22 @@ def _add_serving_flags(parser: argparse.ArgumentParser, environment: Mapping[str
     add("--bundle", type=Path, default=Path(layout.BUNDLE_MOUNT), help="folder that holds model/ (default %(default)s)")
     add("--host", default="0.0.0.0", help="address to listen on (default %(default)s)")
     add("--http-port", type=int, default=SERVING_PORT, help="inference and health; 0 picks one (default %(default)s)")
-    add("--metrics-port", type=int, default=METRICS_PORT, help="GET /metrics; 0 picks one (default %(default)s)")
+    add(
+        "--metrics-port",
+        type=int,
+        default=METRICS_PORT,
+        help="GET /metrics and /profile; 0 picks one (default %(default)s)",
+    )
     add(
         "--model-name",
         default=environment.get("MODELCYCLE_MODEL_NAME", "model"),
         help="name in /v2/models/{name}/infer (default %(default)s)",
+    )
+    add(
+        "--traffic-file",
+        type=Path,
+        default=Path(VOLUME_DIR, VOLUME_FILE),
+        help="share of requests to hand on, as in the pod's annotation; none: answer all (default %(default)s)",
     )
     add(
         "--expect-digest",

@@ -9,13 +9,17 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from enum import StrEnum
 from functools import partial
+from random import Random
 from typing import Any, Final
 
 import numpy as np
 import orjson
 
+from modelcycle_bundle.metric_names import PROFILE_PATH
 from modelcycle_bundle.profile import ProfileError
+from modelcycle_bundle.traffic import Traffic
 from modelcycle_serving import oip
+from modelcycle_serving.arms import Arms
 from modelcycle_serving.counters import Counters
 from modelcycle_serving.http import RETRY_AFTER, Request, Response
 from modelcycle_serving.logs import log
@@ -77,9 +81,9 @@ class Router:
 
 
 class App:
-    """The model server without its sockets. `clock` gives seconds, for durations."""
+    """The model server without its listening sockets. `clock` gives seconds, for durations; `random` draws what is handed on."""
 
-    def __init__(self, model_name: str, version: str, clock: Callable[[], float]) -> None:
+    def __init__(self, model_name: str, version: str, clock: Callable[[], float], random: Random) -> None:
         self.phase = Phase.STARTING
         self.serving = Router()
         self.metrics = Router()
@@ -90,6 +94,8 @@ class App:
         self._counters: Counters | None = None
         self._executor = ThreadPoolExecutor(max_workers=1, thread_name_prefix="model")
         self._pending = 0
+        self._arms = Arms(self._infer, random, clock)
+        self._told_to_close = False
         self._infer_paths: set[bytes] = set()
         self._add_routes()
 
@@ -98,31 +104,37 @@ class App:
         add("GET", "/v2", lambda _: ok({"name": "modelcycle", "version": self._server_version, "extensions": []}))
         add("GET", "/v2/health/live", lambda _: ok({"live": True}))
         add("GET", "/v2/health/ready", self._ready)
-        self._add_model_routes(f"/v2/models/{self._name}")
+        self._add_model_routes(f"/v2/models/{self._name}", self._arms.infer)
         self.metrics.add("GET", "/metrics", self._exposition)
+        self.metrics.add("GET", PROFILE_PATH, self._profile)
 
-    def _add_model_routes(self, base: str) -> None:
+    def _add_model_routes(self, base: str, infer: Endpoint) -> None:
         self.serving.add("GET", base, self._describe)
         self.serving.add("GET", f"{base}/ready", self._model_ready)
-        self.serving.add("POST", f"{base}/infer", self._infer)
+        self.serving.add("POST", f"{base}/infer", infer)
         self._infer_paths.add(f"{base}/infer".encode())
 
     def start_serving(self, model: Model, counters: Counters) -> None:
         """The model is verified and warm, and every series exists: become ready."""
         self._model = model
         self._counters = counters
-        self._add_model_routes(f"/v2/models/{self._name}/versions/{model.version}")
+        # Who names a version asks for this model: no other revision can answer for it.
+        self._add_model_routes(f"/v2/models/{self._name}/versions/{model.version}", self._infer)
         if self.phase is Phase.STARTING:
             self.phase = Phase.READY
 
     def start_drain(self) -> None:
         """Not ready from now on; requests are still answered."""
         self.phase = Phase.DRAINING
-        if self._counters is not None:
-            self._counters.draining = True
+
+    def apply(self, traffic: Traffic) -> None:
+        """Hand on what the annotation says from the next request on, while draining too."""
+        self._arms.apply(traffic)
+        self._told_to_close = traffic.close
 
     def close(self) -> None:
         """Wait for the runs under way."""
+        self._arms.close()
         self._executor.shutdown()
 
     def refused(self, request: Request, response: Response) -> None:
@@ -148,7 +160,13 @@ class App:
     def _exposition(self, _: Request) -> Response:
         if self._counters is None:
             return _starting()
-        return Response(200, self._counters.exposition(), TEXT)
+        self._counters.closing = self._told_to_close or self.phase is Phase.DRAINING
+        return Response(200, self._counters.exposition() + self._arms.counters.exposition(), TEXT)
+
+    def _profile(self, _: Request) -> Response:
+        if self._model is None:
+            return _starting()
+        return Response(200, self._model.profile_json)
 
     def _infer(self, request: Request) -> "Response | asyncio.Future[Response]":
         model, counters = self._model, self._counters

@@ -123,12 +123,19 @@ class Connections:
         self.buffered = 0
         self.date = _http_date()
         self.drain_started: float | None = None
+        self.told_to_close = False
+        """Answers close their connections although nothing ends: clients are to come back by way of the Service."""
         self._drain = DrainPolicy()
         self._clock = clock
         self._open: set[Connection] = set()
 
     def __len__(self) -> int:
         return len(self._open)
+
+    @property
+    def closing(self) -> bool:
+        """Whether an answer is the last of its connection."""
+        return self.told_to_close or self.drain_started is not None
 
     def add(self, connection: Connection) -> None:
         """Register a connection just made."""

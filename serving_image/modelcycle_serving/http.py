@@ -282,9 +282,7 @@ class HttpProtocol(asyncio.Protocol):
     def _write(self, request: Request, response: Response) -> None:
         self._hold(-request.held)
         last = not self._queue and self._stage is Stage.IDLE
-        closing = not request.keep_alive or (
-            last and (self._connections.drain_started is not None or self._half_closed)
-        )
+        closing = not request.keep_alive or (last and (self._connections.closing or self._half_closed))
         body = b"" if request.method == b"HEAD" else response.body
         self._transport.write(_head(request, response, self._connections.date, closing=closing) + body)
         if closing:

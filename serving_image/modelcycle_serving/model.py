@@ -46,6 +46,8 @@ class Model:
     digest: str
     signature: Signature
     profile: Profile
+    profile_json: bytes
+    """The bundle's own file."""
     run: Callable[[Rows], Outputs]
     seconds_base: float
     seconds_per_row: float
@@ -72,7 +74,8 @@ def load(bundle: Path, expected_digest: str | None) -> Model:
     run = _runner(session, signature)
     _replay(golden, run, profile)
     base, per_row = _warm_up(run, len(signature.features))
-    return Model(digest, signature, profile, run, base, per_row)
+    profile_json = (folder / layout.PROFILE_FILE).read_bytes()
+    return Model(digest, signature, profile, profile_json, run, base, per_row)
 
 
 def _checked_digest(folder: Path, expected: str | None) -> str:

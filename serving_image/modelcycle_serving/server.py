@@ -11,9 +11,11 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from random import Random
 from typing import Any, Final
 
 from modelcycle_bundle.contract import EXIT_FAILED, Failure, FailureClass, FailureReason, FetchResult
+from modelcycle_bundle.traffic import Traffic
 from modelcycle_serving import __version__, oip, termination
 from modelcycle_serving import model as models
 from modelcycle_serving.app import App, Router
@@ -21,6 +23,7 @@ from modelcycle_serving.connections import Connections, DrainPolicy, Limits
 from modelcycle_serving.counters import Counters
 from modelcycle_serving.http import HttpProtocol, Request, Response
 from modelcycle_serving.logs import log
+from modelcycle_serving.traffic_file import TrafficFile
 
 BACKLOG: Final = 1024
 DRAIN_LOOK_SECONDS: Final = 0.1
@@ -35,10 +38,16 @@ class Config:
     http_port: int
     metrics_port: int
     model_name: str
+    traffic_file: Path
     expected_digest: str | None
     limits: Limits
     drain: DrainPolicy
     environment: Mapping[str, str]
+
+    @property
+    def pod_uid(self) -> str:
+        """`local` outside a cluster."""
+        return self.environment.get("POD_UID") or "local"
 
 
 class Stop:
@@ -57,8 +66,15 @@ async def serve(config: Config) -> int:
     """Run until drained. Returns the exit code."""
     started = time.time()
     loop = asyncio.get_running_loop()
-    app = App(config.model_name, __version__, time.perf_counter)
+    # Drawn by the pod's own name: pods that hand on the same share do not do it in step.
+    app = App(config.model_name, __version__, time.perf_counter, Random(config.pod_uid))
     serving, metrics = (Connections(config.limits, loop.time) for _ in range(2))
+
+    def apply(traffic: Traffic) -> None:
+        app.apply(traffic)
+        serving.told_to_close = traffic.close
+
+    traffic = TrafficFile(config.traffic_file, apply)
     stop = Stop()
     loop.add_signal_handler(signal.SIGTERM, stop.ask, config.drain)
     loop.add_signal_handler(signal.SIGINT, stop.ask, DrainPolicy(idle=0.0, settle=0.0, timeout=config.drain.timeout))
@@ -71,15 +87,16 @@ async def serve(config: Config) -> int:
         return _fail(config, FailureReason.INTERNAL, f"cannot listen on {config.host}: {error.strerror}")
     ports = [server.sockets[0].getsockname()[1] for server in servers]
     log.info("listening", extra={"host": config.host, "http_port": ports[0], "metrics_port": ports[1]})
-    sweeps = [asyncio.create_task(each.keep_sweeping()) for each in (serving, metrics)]
+    tasks = [asyncio.create_task(each.keep_sweeping()) for each in (serving, metrics)]
     try:
-        code = await _load(config, app, started, ports[0], stop)
+        code = await _load(config, app, traffic, started, ports[0], stop)
         if code is not None:
             return code
+        tasks.append(asyncio.create_task(traffic.keep_looking()))
         await _drain(app, serving, await stop.asked)
         return 0
     finally:
-        for task in sweeps:
+        for task in tasks:
             task.cancel()
         for server in servers:
             server.close()
@@ -99,7 +116,7 @@ def _not_counted(request: Request, response: Response) -> None:
     """Refusals on the metrics port are no inference requests."""
 
 
-async def _load(config: Config, app: App, started: float, port: int, stop: Stop) -> int | None:
+async def _load(config: Config, app: App, traffic: TrafficFile, started: float, port: int, stop: Stop) -> int | None:
     """Load and become ready. An exit code when the process must end instead."""
     begun = time.perf_counter()
     loading = asyncio.get_running_loop().run_in_executor(None, models.load, config.bundle, config.expected_digest)
@@ -114,9 +131,10 @@ async def _load(config: Config, app: App, started: float, port: int, stop: Stop)
         return _fail(config, refused.failure.reason, str(refused))
     except Exception as error:
         return _fail(config, FailureReason.INTERNAL, f"loading raised {type(error).__name__}")
-    pod_uid = config.environment.get("POD_UID") or "local"
     revision = config.environment.get("MODELCYCLE_REVISION", "")
-    app.start_serving(model, Counters(model.profile, model.digest, revision, pod_uid, started))
+    # A restarted container finds its annotation as it was: it is applied before the first request.
+    traffic.look()
+    app.start_serving(model, Counters(model, revision, config.pod_uid, started))
     gc.collect()
     gc.freeze()
     _announce(config, model, port, time.perf_counter() - begun)

@@ -6,6 +6,7 @@ import threading
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
+from random import Random
 from typing import Any
 
 import numpy as np
@@ -27,8 +28,8 @@ class Bench:
     def __init__(self, bundle: Path, run: Callable[[Rows], Outputs] | None, seconds: float) -> None:
         model = models.load(bundle, None)
         self.model = replace(model, run=run or model.run, seconds_base=seconds)
-        self.app = App("m", "1", lambda: 0.0)
-        self.app.start_serving(self.model, Counters(model.profile, model.digest, "", "p", 0.0))
+        self.app = App("m", "1", lambda: 0.0, Random(1))
+        self.app.start_serving(self.model, Counters(model, "", "p", 0.0))
 
     def ask(self, body: Any) -> "Response | asyncio.Future[Response]":
         return self.app.serving(Request(method=b"POST", path=INFER, body=json.dumps(body).encode()))
@@ -122,12 +123,13 @@ def test_series_all_exist_at_zero_before_the_first_request(bundles: dict[str, Pa
 
 
 def test_starting_server_is_live_but_neither_ready_nor_counting(bundles: dict[str, Path]) -> None:
-    app = App("m", "1", lambda: 0.0)
+    app = App("m", "1", lambda: 0.0, Random(1))
     asked = {path: app.serving(Request(method=b"GET", path=path)) for path in (b"/v2/health/live", b"/v2/health/ready")}
     assert [answer.status for answer in asked.values() if isinstance(answer, Response)] == [200, 503]
     infer = app.serving(Request(method=b"POST", path=INFER, body=b"{}"))
     metrics = app.metrics(Request(method=b"GET", path=b"/metrics"))
-    assert [each.status for each in (infer, metrics) if isinstance(each, Response)] == [503, 503]
+    profile = app.metrics(Request(method=b"GET", path=b"/profile"))
+    assert [each.status for each in (infer, metrics, profile) if isinstance(each, Response)] == [503, 503, 503]
 
 
 def test_draining_server_answers_but_is_not_ready(bundles: dict[str, Path]) -> None:

@@ -1,7 +1,10 @@
 """Inference over the wire, against onnxruntime asked directly, and what is counted for it."""
 
+import hashlib
+import json
 import re
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -37,7 +40,7 @@ def test_string_labels_and_regressions_are_answered(bundles: dict[str, Path], na
     assert list(model.signature.output_names) == outputs
     for output, values in expected(bundles[name], rig.TABLE[:5]).items():
         assert answers[output].tolist() == values.tolist()
-    counters = Counters(model.profile, model.digest, "r", "p", 1.0)
+    counters = Counters(model, "r", "p", 1.0)
     counters.count_rows(rig.TABLE[:5], answers)
     families = {each.name: each for each in text_string_to_metric_families(counters.exposition().decode())}
     assert sum(sample.value for sample in families["modelcycle_prediction"].samples) == 5
@@ -63,9 +66,29 @@ def test_binary_extension_is_refused_by_name(client: rig.Client) -> None:
 
 
 def test_every_documented_metric_and_no_other_is_exported(server: rig.Server) -> None:
-    exported = {re.sub("_(bucket|count|sum)$", "", name) for name in server.samples()}
-    values = [value for name, value in vars(metric_names).items() if name.isupper() and isinstance(value, str)]
-    assert exported == set(values)
+    with rig.Client(server.metrics_port) as client:
+        exported = set(re.findall(r"(?m)^# TYPE (\S+) ", client.get("/metrics").body.decode()))
+    values = {value for name, value in vars(metric_names).items() if name.isupper() and isinstance(value, str)}
+    assert exported == {value for value in values if value.startswith("modelcycle_")}
+
+
+def test_what_the_model_takes_can_be_compared_between_pods(server: rig.Server, bundles: dict[str, Path]) -> None:
+    [labels] = server.samples()["modelcycle_model_info"]
+    names = json.dumps(list(rig.FEATURES), separators=(",", ":"))
+    assert dict(labels)["inputs"] == hashlib.sha256(names.encode()).hexdigest()[:12]
+    assert dict(labels)["missing"] == "refused"
+    model = models.load(bundles["classes"], None)
+    gaps = replace(model, signature=replace(model.signature, accepts_missing=True))
+    assert 'missing="accepted"' in Counters(gaps, "r", "p", 1.0).exposition().decode()
+
+
+def test_profile_is_given_byte_for_byte(server: rig.Server, bundles: dict[str, Path]) -> None:
+    with rig.Client(server.metrics_port) as client:
+        answer = client.get(metric_names.PROFILE_PATH)
+    assert (answer.status, answer.headers["content-type"]) == (200, "application/json")
+    assert answer.body == (bundles["classes"] / layout.MODEL_DIR / layout.PROFILE_FILE).read_bytes()
+    with server.client() as client:
+        assert client.get(metric_names.PROFILE_PATH).status == 404
 
 
 def test_labels_survive_odd_feature_names(server: rig.Server) -> None:
