@@ -38,7 +38,7 @@ def accumulate(dispersion: Dispersion, pods: Iterable[Counts]) -> Dispersion:
     if not 0 < total.events < total.n or len(answering) < 2:
         return dispersion
     rate = total.events / total.n
-    x2 = sum((pod.events - pod.n * rate) ** 2 / pod.n for pod in answering) / (rate * (1.0 - rate))
+    x2 = math.fsum((pod.events - pod.n * rate) ** 2 / pod.n for pod in answering) / (rate * (1.0 - rate))
     return Dispersion(dispersion.x2 + x2, dispersion.freedom + len(answering) - 1)
 
 
