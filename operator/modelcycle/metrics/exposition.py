@@ -1,11 +1,11 @@
-"""Reads a model server's /metrics page (Prometheus text format) into frozen counters.
+"""Reads a model server's /metrics page into frozen counters: its text (Prometheus text format), or the samples of one scrape of it.
 
 Owns what is a usable page. Refuses a page as a whole rather than guessing a part: a count that is not a whole number, or a page without
 an epoch, gives no counts. Does no I/O.
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from functools import lru_cache
 from typing import Final
 
@@ -39,28 +39,42 @@ def _remembered(text: str, wanted: _Wanted) -> PodCounters:
 
 
 def _parse(text: str, wanted: _Wanted) -> PodCounters:
-    labels = dict(wanted)
-    counts: dict[Series, int] = {}
-    runs: set[RunId] = set()
-    model: ServedModel | None = None
+    series = dict(wanted)
     try:
-        for family in text_string_to_metric_families(_without_bins(text, labels)):
-            for sample in family.samples:
-                if sample.name == metric_names.EPOCH:
-                    runs.add(_run(sample.labels, sample.value))
-                elif sample.name == metric_names.MODEL_INFO:
-                    model = _model(sample.labels)
-                elif sample.name in labels:
-                    kept = Series(sample.name, _labels(sample.name, sample.labels, labels[sample.name]))
-                    # Labels that are not kept (a newer server's) add up to the series we know.
-                    counts[kept] = counts.get(kept, 0) + _whole(sample.name, sample.value)
+        return counters(_samples(_without_bins(text, series)), series)
     except UnusablePage:
         raise
     except (ValueError, KeyError, IndexError) as error:
         raise UnusablePage("not a page in Prometheus text format") from error
+
+
+Sample = tuple[str, Mapping[str, str], float]
+"""Name, labels and value."""
+
+
+def _samples(text: str) -> Iterator[Sample]:
+    for family in text_string_to_metric_families(text):
+        for sample in family.samples:
+            yield sample.name, sample.labels, sample.value
+
+
+def counters(samples: Iterable[Sample], series: SeriesSet) -> PodCounters:
+    """The counters of `series` among the samples of one page. Raises UnusablePage."""
+    counts: dict[Series, int] = {}
+    runs: set[RunId] = set()
+    model: ServedModel | None = None
+    for name, labels, value in samples:
+        if name == metric_names.EPOCH:
+            runs.add(_run(labels, value))
+        elif name == metric_names.MODEL_INFO:
+            model = _model(labels)
+        elif name in series:
+            kept = Series(name, _labels(name, labels, series[name]))
+            # Labels that are not kept (a newer server's) add up to the series we know.
+            counts[kept] = counts.get(kept, 0) + _whole(name, value)
     if len(runs) != 1:
         raise UnusablePage(f"{metric_names.EPOCH}: expected one series, found {len(runs)}")
-    if metric_names.ROWS in labels and Series(metric_names.ROWS) not in counts:
+    if metric_names.ROWS in series and Series(metric_names.ROWS) not in counts:
         raise UnusablePage(f"{metric_names.ROWS} is missing")
     return PodCounters(runs.pop(), counts, model)
 
@@ -73,18 +87,18 @@ def _without_bins(text: str, labels: Mapping[str, tuple[str, ...]]) -> str:
     return "\n".join(line for line in text.splitlines() if not line.startswith(unwanted)) + "\n"
 
 
-def _model(labels: dict[str, str]) -> ServedModel:
+def _model(labels: Mapping[str, str]) -> ServedModel:
     return ServedModel(labels.get("revision", ""), labels.get("inputs", ""), labels.get("missing") == "accepted")
 
 
-def _run(labels: dict[str, str], value: float) -> RunId:
+def _run(labels: Mapping[str, str], value: float) -> RunId:
     uid = labels.get("pod_uid", "")
     if not uid or not math.isfinite(value) or value <= 0:
         raise UnusablePage(f"{metric_names.EPOCH}: needs the label pod_uid and a time above 0")
     return RunId(uid, value)
 
 
-def _labels(metric: str, labels: dict[str, str], wanted: tuple[str, ...]) -> tuple[str, ...]:
+def _labels(metric: str, labels: Mapping[str, str], wanted: tuple[str, ...]) -> tuple[str, ...]:
     missing = [name for name in wanted if name not in labels]
     if missing:
         raise UnusablePage(f"{metric}: label {missing[0]} is missing")

@@ -66,6 +66,21 @@ class HttpPages:
         return body.decode("utf-8", errors="replace")
 
 
+async def living_pods(kube: Kube, target: Target) -> list[Object]:
+    """The pods of a target that have not ended. Raises SourceUnavailable."""
+    labels = {names.LABEL_DEPLOYMENT: target.deployment, names.MANAGED_BY: names.MANAGER}
+    try:
+        pods = await kube.list(kinds.POD, target.namespace, labels)
+    except ApiError as error:
+        raise SourceUnavailable(f"pods of {target.deployment} could not be listed: {type(error).__name__}") from error
+    return [pod for pod in pods if _status(pod).get("phase") not in ("Succeeded", "Failed")]
+
+
+def has_address(pod: Object) -> bool:
+    """Whether the pod got far enough to be asked."""
+    return bool(_status(pod).get("podIP"))
+
+
 class PodSource:
     """A CountSource that lists the pods of a ModelDeployment and reads each one's metrics port."""
 
@@ -78,19 +93,9 @@ class PodSource:
         self._port = port
 
     async def read(self, target: Target, now: datetime) -> Round:
-        try:
-            pods = await self._kube.list(
-                kinds.POD,
-                target.namespace,
-                {names.LABEL_DEPLOYMENT: target.deployment, names.MANAGED_BY: names.MANAGER},
-            )
-        except ApiError as error:
-            raise SourceUnavailable(
-                f"pods of {target.deployment} could not be listed: {type(error).__name__}"
-            ) from error
-        living = [pod for pod in pods if _status(pod).get("phase") not in ("Succeeded", "Failed")]
+        living = await living_pods(self._kube, target)
         gate = asyncio.Semaphore(AT_ONCE)
-        reads = [self._read_pod(pod, gate) for pod in living if _status(pod).get("podIP")]
+        reads = [self._read_pod(pod, gate) for pod in living if has_address(pod)]
         answers = await asyncio.gather(*reads)
         return Round(
             deployment=target.deployment,
@@ -104,7 +109,7 @@ class PodSource:
         name, uid = pod["metadata"]["name"], pod["metadata"]["uid"]
         try:
             async with gate:
-                text = await self._pages.get(f"http://{_host(_status(pod)['podIP'])}:{self._port}/metrics")
+                text = await self._pages.get(f"http://{host_of(_status(pod)['podIP'])}:{self._port}/metrics")
             counters = exposition.parse(text, self._series)
         except PageError as error:
             return PodFailure(name, uid, str(error))
@@ -120,5 +125,6 @@ def _status(pod: Object) -> Mapping[str, Any]:
     return status
 
 
-def _host(address: str) -> str:
+def host_of(address: str) -> str:
+    """An IP address as a URL wants it."""
     return f"[{address}]" if ":" in address else address
