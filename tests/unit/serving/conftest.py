@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from unit.serving import rig
+from unit.serving import peers, rig
 
 
 @pytest.fixture(scope="session")
@@ -32,3 +32,14 @@ def server(bundles: dict[str, Path]) -> Iterator[rig.Server]:
 def client(server: rig.Server) -> Iterator[rig.Client]:
     with server.client() as connected:
         yield connected
+
+
+@pytest.fixture(scope="module")
+def stable(bundles: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -> Iterator[peers.Stable]:
+    """A process that requests are sent to; each test gives it a rollout of its own."""
+    running = peers.start(bundles["classes"], tmp_path_factory.mktemp("traffic"))
+    try:
+        yield running
+    finally:
+        running.server.process.kill()
+        running.server.process.wait()

@@ -7,6 +7,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -204,3 +205,34 @@ def feature_sums(samples: Mapping[str, Mapping[tuple[tuple[str, str], ...], floa
 def no_numbers_of(text: str, values: Sequence[float]) -> bool:
     """Whether none of these values occurs in a text."""
     return not any(re.search(rf"(?<![\d.]){re.escape(str(value))}", text) for value in values)
+
+
+class Loader(threading.Thread):
+    """A keep-alive client as connection pools are: reuses a connection until told to close, never retries."""
+
+    def __init__(self, server: Server, until: threading.Event, row: Any) -> None:
+        super().__init__()
+        self.server = server
+        self.until = until
+        self.row = row
+        self.statuses: list[int] = []
+        self.versions: list[str] = []
+        self.failures: list[str] = []
+        self.closes = 0
+
+    def run(self) -> None:
+        client: Client | None = None
+        while not self.until.is_set():
+            try:
+                client = client or self.server.client()
+                answer = client.infer(self.row)
+            except OSError as error:
+                self.failures.append(repr(error))
+                client = None
+                continue
+            self.statuses.append(answer.status)
+            self.versions.append(answer.json.get("model_version", ""))
+            if answer.headers.get("connection") == "close":
+                self.closes += 1
+                client.__exit__()
+                client = None

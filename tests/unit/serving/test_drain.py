@@ -20,37 +20,9 @@ def draining_soon(bundles: dict[str, Path]) -> rig.Server:
     return server
 
 
-class Loader(threading.Thread):
-    """A keep-alive client as connection pools are: reuses a connection until told to close, never retries."""
-
-    def __init__(self, server: rig.Server, until: threading.Event) -> None:
-        super().__init__()
-        self.server = server
-        self.until = until
-        self.statuses: list[int] = []
-        self.failures: list[str] = []
-        self.closes = 0
-
-    def run(self) -> None:
-        client: rig.Client | None = None
-        while not self.until.is_set():
-            try:
-                client = client or self.server.client()
-                answer = client.infer(ROW)
-            except OSError as error:
-                self.failures.append(repr(error))
-                client = None
-                continue
-            self.statuses.append(answer.status)
-            if answer.headers.get("connection") == "close":
-                self.closes += 1
-                client.__exit__()
-                client = None
-
-
 def test_drain_under_keep_alive_load_loses_nothing(draining_soon: rig.Server) -> None:
     until = threading.Event()
-    loaders = [Loader(draining_soon, until) for _ in range(6)]
+    loaders = [rig.Loader(draining_soon, until, ROW) for _ in range(6)]
     for loader in loaders:
         loader.start()
     draining_soon.terminate()
