@@ -82,6 +82,7 @@ lock: ## compile the pyproject files to hash-pinned requirements (needs uv)
 .PHONY: bench
 bench: cluster images store install ## what the operator costs and how fast it reacts (figures, no verdict)
 	PYTHONPATH=hack:tests $(BIN)/python tests/benchmarks/operator_latency.py
+	$(BIN)/python tests/benchmarks/decision_cost.py
 
 # Not taken from the environment, so that nothing lands in a cluster by accident; `make install KUBECONFIG=...` names another.
 KUBECONFIG := .cluster/kubeconfig
@@ -113,5 +114,6 @@ uninstall: $(STAMP) ## removes operator, kinds and roles; refuses while objects 
 	$(KUBECTL) delete -k crds --ignore-not-found --timeout=180s
 
 .PHONY: campaign
-campaign: $(STAMP) ## the property tests and fuzzers with 20 times the examples (TIMES=), results on the screen
+campaign: $(STAMP) ## the evidence at 2,000 rollouts a cell, then property tests and fuzzers with 20 times the examples (TIMES=)
+	PYTHONPATH=tests $(BIN)/python tests/campaigns/calibration.py
 	MODELCYCLE_CAMPAIGN=$(or $(TIMES),20) $(BIN)/pytest -n 2 --timeout 3600 --durations=0 tests/properties tests/unit/serving/test_http_fuzz.py

@@ -10,15 +10,15 @@ WINDOW: Final = 8192
 """Terms of a hypergeometric sum on each side of the largest: bounds the cost of one sum to well under a millisecond."""
 
 
-def log_mean_exp(logs: NDArray[np.float64]) -> float:
-    """log of the mean of exp(logs), without overflow. -inf entries count as zeros; at least one must be finite."""
-    top = float(logs.max())
-    return top + math.log(float(np.exp(logs - top).mean()))
-
-
 def log_sum_exp(logs: NDArray[np.float64]) -> float:
-    """log of the sum of exp(logs), without overflow."""
-    return log_mean_exp(logs) + math.log(len(logs))
+    """log of the sum of exp(logs), without overflow. -inf entries count as zeros; at least one must be finite."""
+    top = float(logs.max())
+    return top + math.log(float(np.exp(logs - top).sum()))
+
+
+def log_mean_exp(logs: NDArray[np.float64]) -> float:
+    """log of the mean of exp(logs), otherwise like `log_sum_exp`."""
+    return log_sum_exp(logs) - math.log(len(logs))
 
 
 def log_choose(n: int, k: int) -> float:
