@@ -180,12 +180,12 @@ class InspectResult:
     public_key: str | None = None
     key_hint: str | None = None
     """Hex SHA-256 of the PEM public key, as in OMS."""
-    data_uri: str | None = None
-    """Where the table lies when the task's URI is a `latest.json`."""
     data_digest: str | None = None
     rows: int | None = None
     columns: int | None = None
     labelled_rows: int | None = None
+    data_uri: str | None = None
+    """Where the table lies when the task's URI is a `latest.json`."""
     failure: Failure | None = None
 
 
