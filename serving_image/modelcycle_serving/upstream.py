@@ -62,7 +62,8 @@ class Pool:
         self._idle: list[_Connection] = []
         """The one used last is at the end, and used first; so the one idle for longest is at the start."""
         self._opening = 0
-        self._held = 0
+        self.held = 0
+        """Bytes of answers being received."""
         self._closed = False
         self._sweeping: asyncio.TimerHandle | None = None
 
@@ -137,8 +138,8 @@ class Pool:
 
     def hold(self, size: int) -> bool:
         """Account for bytes of an answer, negative ones when it is handed over. False: the pool holds too many."""
-        self._held += size
-        return self._held <= self.limits.held
+        self.held += size
+        return self.held <= self.limits.held
 
 
 class _Connection(asyncio.Protocol):

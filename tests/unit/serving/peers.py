@@ -81,12 +81,16 @@ def drip(connection: socket.socket, asked: Asked) -> None:
 class Peer:
     """A server that behaves as told. Threads, so that the loop under test is not its own."""
 
-    def __init__(self, behave: Behaviour) -> None:
+    def __init__(self, behave: Behaviour, host: str = "127.0.0.1") -> None:
         self.behave = behave
+        self.early: bytes | None = None
+        """Said instead of reading a request's body."""
         self.asked: list[Asked] = []
         self.connections = 0
         self._open: list[socket.socket] = []
-        self._listening = socket.create_server(("127.0.0.1", 0), backlog=512)
+        family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        self._host = f"[{host}]" if ":" in host else host
+        self._listening = socket.create_server((host, 0), family=family, backlog=512)
         self.port: int = self._listening.getsockname()[1]
         threading.Thread(target=self._accept, daemon=True).start()
 
@@ -98,7 +102,12 @@ class Peer:
 
     @property
     def target(self) -> str:
-        return f"127.0.0.1:{self.port}"
+        return f"{self._host}:{self.port}"
+
+    def blurt(self, raw: bytes) -> None:
+        """Say something on every connection, unasked."""
+        for connection in self._open:
+            connection.sendall(raw)
 
     def close(self) -> None:
         """Be gone: nobody listens, connections end."""
@@ -129,6 +138,9 @@ class Peer:
                     pending += _some(connection)
                 head, pending = pending[:end], pending[end:]
                 size = int(head.lower().partition(b"content-length: ")[2].partition(b"\r\n")[0])
+                if self.early is not None:
+                    connection.sendall(self.early)
+                    threading.Event().wait()
                 while len(pending) < size:
                     pending += _some(connection)
                 asked = Asked(head, pending[:size], number, at)

@@ -28,7 +28,7 @@ def versions(stable: Stable, requests: int) -> list[str]:
     return [each.json["model_version"] for each in answers]
 
 
-def test_share_is_handed_on_exactly_and_both_arms_are_counted(stable: Stable) -> None:
+def test_share_is_handed_on_exactly_and_both_arms_are_counted_delivery_4(stable: Stable) -> None:
     with Peer(say(answer())) as canary:
         stable.hand_on(canary.target, 2500)
         answered = Counter(versions(stable, 400))
@@ -204,7 +204,7 @@ def test_canary_that_does_not_accept_connections_is_late(stable: Stable) -> None
             each.close()
 
 
-def test_4xx_that_stable_accepts_is_a_refusal_delivery_400(stable: Stable) -> None:
+def test_4xx_that_stable_accepts_is_a_refusal(stable: Stable) -> None:
     with Peer(say(answer(b'{"error":"canary"}', "400 Bad Request"))) as canary:
         stable.hand_on(canary.target, ALL)
         assert set(versions(stable, 5)) == {stable.version}

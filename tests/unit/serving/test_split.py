@@ -15,7 +15,9 @@ SHARES = st.one_of(st.integers(0, SHARE_DENOMINATOR), st.sampled_from([0, 1, 500
 
 @given(seed=st.integers(), phases=st.lists(st.tuples(SHARES, st.integers(1, 400)), min_size=1, max_size=8))
 @settings(max_examples=examples(200), deadline=None)
-def test_share_is_exact_over_every_prefix_and_across_changes(seed: int, phases: list[tuple[int, int]]) -> None:
+def test_share_is_exact_over_every_prefix_and_across_changes_delivery_5(
+    seed: int, phases: list[tuple[int, int]]
+) -> None:
     split = Split(Random(seed))
     forwarded = due = 0
     for share, requests in phases:

@@ -1,0 +1,168 @@
+"""What is counted when this pod's own model fails or is slow, and when rollouts change while a request is under way. In process."""
+
+import asyncio
+import json
+import socket
+import threading
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from random import Random
+
+import pytest
+
+from modelcycle_bundle import metric_names
+from modelcycle_bundle.traffic import SHARE_DENOMINATOR, Traffic
+from modelcycle_serving import model as models
+from modelcycle_serving.app import App
+from modelcycle_serving.counters import Counters
+from modelcycle_serving.http import Request, Response
+from modelcycle_serving.oip import Outputs, Rows
+from unit.serving import peers, rig
+from unit.serving.peers import Peer, answer, say
+
+ONE, TWO = "aabbcc-00000001", "aabbcc-00000002"
+BODY = json.dumps(rig.matrix([[1, 2, 3]])).encode()
+
+
+class Bench:
+    """An App around a real model with its `run` replaced; `seconds` is what the App expects a run to take."""
+
+    def __init__(self, bundle: Path, run: Callable[[Rows], Outputs] | None = None, seconds: float = 0.0) -> None:
+        model = models.load(bundle, None)
+        self.app = App("m", "1", lambda: 0.0, Random(1))
+        self.app.start_serving(
+            replace(model, run=run or model.run, seconds_base=seconds), Counters(model, "", "p", 0.0)
+        )
+
+    async def ask(self, *headers: tuple[bytes, bytes]) -> Response:
+        request = Request(method=b"POST", path=b"/v2/models/m/infer", headers=dict(headers), body=BODY)
+        got = self.app.serving(request)
+        return got if isinstance(got, Response) else await got
+
+    def counts(self) -> dict[str, str]:
+        """Arms and status codes with a count: the labels' text -> value."""
+        got = self.app.metrics(Request(method=b"GET", path=b"/metrics"))
+        assert isinstance(got, Response)
+        lines = [line.rpartition(" ") for line in got.body.decode().splitlines()]
+        kept = (metric_names.ARM_REQUESTS, metric_names.REQUESTS)
+        return {
+            name.replace("modelcycle_", "").replace("_total", ""): value
+            for name, _, value in lines
+            if name.startswith(kept) and value != "0"
+        }
+
+
+def arm(arm_name: str, outcome: str, rollout: str = ONE) -> str:
+    return f'arm_requests{{rollout="{rollout}",arm="{arm_name}",outcome="{outcome}"}}'
+
+
+def all_to(peer: Peer, rollout: str = ONE, share: int = SHARE_DENOMINATOR) -> Traffic:
+    return Traffic(rollout, 1, share, peer.target, 20.0)
+
+
+def broken(rows: Rows) -> Outputs:
+    raise RuntimeError("no answer")
+
+
+async def test_user_gets_stables_own_failure_and_it_is_not_counted_for_stable(bundles: dict[str, Path]) -> None:
+    bench = Bench(bundles["classes"], broken)
+    with Peer(say(answer(b"{}", "500 Internal Server Error"))) as canary:
+        bench.app.apply(all_to(canary))
+        got = await bench.ask()
+        assert (got.status, json.loads(got.body)) == (500, {"error": "the model could not answer this request"})
+        assert bench.counts() == {arm("canary", "failed"): "1", 'requests{code="500"}': "1"}
+    bench.app.close()
+
+
+async def test_4xx_is_no_evidence_against_the_canary_when_stable_fails(bundles: dict[str, Path]) -> None:
+    bench = Bench(bundles["classes"], broken)
+    with Peer(say(answer(b"{}", "400 Bad Request"))) as canary:
+        bench.app.apply(all_to(canary))
+        assert (await bench.ask()).status == 500
+        assert bench.counts() == {arm("canary", "client"): "1", 'requests{code="500"}': "1"}
+    bench.app.close()
+
+
+async def test_stables_failures_are_counted_where_it_was_to_answer(bundles: dict[str, Path]) -> None:
+    bench = Bench(bundles["classes"], broken)
+    with Peer(say(answer())) as canary:
+        bench.app.apply(all_to(canary, share=5000))
+        statuses = [(await bench.ask()).status for _ in range(20)]
+        assert abs(statuses.count(500) - 10) <= 1
+        assert bench.counts() == {
+            arm("stable", "failed"): str(statuses.count(500)),
+            arm("canary", "ok"): str(statuses.count(200)),
+            'requests{code="500"}': str(statuses.count(500)),
+        }
+    bench.app.close()
+
+
+async def test_long_runs_are_counted_for_the_rollout_they_arrived_in(bundles: dict[str, Path]) -> None:
+    gate = threading.Event()
+    right = models.load(bundles["classes"], None).run(rig.TABLE[:1])
+
+    def slow(rows: Rows) -> Outputs:
+        gate.wait(20)
+        return right
+
+    bench = Bench(bundles["classes"], slow, seconds=1.0)
+    with Peer(say(answer(b"{}", "500 Internal Server Error"))) as canary:
+        bench.app.apply(all_to(canary, share=1))
+        waiting = [asyncio.ensure_future(bench.ask()) for _ in range(3)]
+        await asyncio.sleep(0)
+        bench.app.apply(replace(all_to(canary), share=0))
+        assert bench.counts() == {}
+        gate.set()
+        assert [each.status for each in await asyncio.gather(*waiting)] == [200] * 3
+        assert bench.counts() == {arm("stable", "ok"): "3", 'requests{code="200"}': "3"}
+    bench.app.close()
+
+
+async def test_request_of_a_rollout_that_is_over_is_answered_and_not_counted_for_the_next(
+    bundles: dict[str, Path],
+) -> None:
+    release = threading.Event()
+
+    def wait(connection: socket.socket, asked: peers.Asked) -> None:
+        release.wait(20)
+        connection.sendall(answer())
+
+    bench = Bench(bundles["classes"])
+    with Peer(wait) as canary, Peer(say(answer())) as other:
+        bench.app.apply(all_to(canary))
+        waiting = asyncio.ensure_future(bench.ask())
+        async with asyncio.timeout(20):
+            while not canary.asked:  # noqa: ASYNC110 - a thread tells nobody
+                await asyncio.sleep(0.01)
+        bench.app.apply(all_to(other, TWO))
+        release.set()
+        assert (await waiting).status == 200
+        assert bench.counts() == {}
+        await bench.ask()
+        assert bench.counts() == {arm("canary", "ok", TWO): "1"}
+    bench.app.close()
+
+
+async def test_header_that_says_how_to_read_the_body_is_handed_on(bundles: dict[str, Path]) -> None:
+    bench = Bench(bundles["classes"])
+    with Peer(say(answer())) as canary:
+        bench.app.apply(all_to(canary))
+        await bench.ask((b"inference-header-content-length", b"12"), (b"cookie", b"x"))
+        assert b"inference-header-content-length: 12\r\n" in canary.asked[0].head
+        assert b"cookie" not in canary.asked[0].head
+    bench.app.close()
+
+
+async def test_first_failure_of_a_kind_is_logged_once_a_rollout_without_payload(
+    bundles: dict[str, Path], caplog: pytest.LogCaptureFixture
+) -> None:
+    bench = Bench(bundles["classes"])
+    with Peer(say(answer(b"secret-7311", "500 Internal Server Error"))) as canary:
+        for rollout in (ONE, TWO):
+            bench.app.apply(all_to(canary, rollout))
+            for _ in range(3):
+                await bench.ask()
+    assert [vars(record)["detail"] for record in caplog.records] == ["status 500"] * 2
+    assert "7311" not in str([vars(record) for record in caplog.records])
+    bench.app.close()
