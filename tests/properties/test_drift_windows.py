@@ -9,6 +9,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from budget import examples
 from fakes.counting_pods import BASE, OK, ROWS, CountingPod, take
 from modelcycle.drift import ledger as ledgers
+from modelcycle.drift.ledger import Book
 from modelcycle.drift.windows import Ledger, Wish, advance
 from modelcycle.metrics.port import RunId, Samples
 from modelcycle.metrics.runs import fold
@@ -33,12 +34,12 @@ class Plant:
     pods: list[CountingPod] = field(default_factory=list)
     truth: dict[RunId, Truth] = field(default_factory=dict)
     samples: Samples | None = None
-    stored: str = field(default_factory=lambda: ledgers.render(Ledger()))
+    stored: str = field(default_factory=lambda: ledgers.render(Book()))
     made: int = 0
 
     @property
     def ledger(self) -> Ledger:
-        return ledgers.parse(self.stored)
+        return ledgers.parse(self.stored).counts
 
 
 class ExactWindows(RuleBasedStateMachine):
@@ -68,7 +69,7 @@ class ExactWindows(RuleBasedStateMachine):
 
     def _decide(self) -> None:
         after = advance(self.plant.ledger, WISH, self.plant.samples)
-        self.plant.stored = ledgers.render(after)
+        self.plant.stored = ledgers.render(Book(after))
 
     @rule(seconds=st.integers(1, 30))
     def wait(self, seconds: int) -> None:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, Final
 
-STATE_VERSION: Final = 1
+STATE_VERSION: Final = 2
 """Version of `status` and of the ledger that this code writes; a newer one is left alone."""
 
 
@@ -21,13 +21,25 @@ class MonitorCondition(StrEnum):
     """True when a person has to do something first."""
     COUNTS_INCONSISTENT = "CountsInconsistent"
     """True while the open or the last window holds counts that contradict each other."""
+    ALARM = "Alarm"
+    """True while something stands that is worth an alert."""
+    RETRAIN = "Retrain"
+    """True while a retrain is on its way or done, False while something holds it; absent when none was asked for."""
 
 
 class MonitorReason(StrEnum):
     """Reasons of the conditions of a DriftMonitor."""
 
     OBSERVING = "Observing"
-    """Counts of the target's pods arrive."""
+    """Counts of the target's pods arrive; nothing has moved."""
+    DRIFT_DETECTED = "DriftDetected"
+    """Inputs or answers have moved from the reference."""
+    DATA_QUALITY = "DataQuality"
+    """Values are missing or out of range more often than in the reference."""
+    INSUFFICIENT_DATA = "InsufficientData"
+    """Too few rows yet to tell drift from noise."""
+    PROFILE_UNKNOWN = "ProfileUnknown"
+    """No pod gives the reference profile that its counts belong to; nothing is judged."""
     NO_DATA = "NoData"
     """No pod answers, or the last reading is too old; windows are held open."""
     WAITING_FOR_TARGET = "WaitingForTarget"

@@ -1,53 +1,26 @@
 """What to do about one DriftMonitor. Pure, total, deterministic.
 
-Owns the order of the answers and the choice of words. The ConfigMap with the counts is written first and status is derived from it, so
-that a crash between the two changes nothing that is counted. Outages hold: without a fresh reading no window ends.
+Owns the order of the effects. The ConfigMap with counts and judgements is written first and status is derived from it, so that a crash
+between the two changes nothing that is counted or judged. Outages hold: without a fresh reading no window ends.
 """
 
-from dataclasses import dataclass
-from datetime import datetime, timedelta
+from dataclasses import replace
 from typing import Final
 
-from modelcycle.api.conditions import Outcome, timestamp
-from modelcycle.api.driftmonitor import STATE_VERSION, Monitor, MonitorCondition, MonitorReason
+from modelcycle.api.conditions import Outcome
+from modelcycle.api.driftmonitor import STATE_VERSION, MonitorReason
+from modelcycle.drift import alarms, announce, findings, history, retrain, status, windows
 from modelcycle.drift import ledger as ledgers
-from modelcycle.drift import status, windows
+from modelcycle.drift.history import Live
+from modelcycle.drift.ledger import Book
+from modelcycle.drift.retrain import RetrainStep
 from modelcycle.drift.status import Finding
-from modelcycle.drift.windows import Ledger
-from modelcycle.engine.plan import Action, Apply, Create, Emit, EventType, Plan, WriteStatus
+from modelcycle.drift.world import MonitorWorld
+from modelcycle.engine.plan import Action, Apply, Create, Plan, WriteStatus
 from modelcycle.kube import kinds
-from modelcycle.metrics.port import FailingPod, Samples
 
-STALE_ROUNDS: Final = 3
-"""Intervals without a reading after which counts are too old."""
 SLOW_RETRY: Final = 300.0
 """Seconds between looks at something a person has to put right."""
-
-
-@dataclass(frozen=True, slots=True)
-class LedgerObject:
-    """The ConfigMap with the counts as found."""
-
-    uid: str
-    resource_version: str
-    owner: str | None
-    """Who it belongs to when it is not ours, for people; None: ours."""
-    ledger: Ledger
-    problem: str | None = None
-    """Why its text is no ledger."""
-
-
-@dataclass(frozen=True, slots=True)
-class MonitorWorld:
-    """Everything the decision needs."""
-
-    monitor: Monitor
-    now: datetime
-    target_exists: bool
-    stored: LedgerObject | None
-    samples: Samples | None
-    problem: str | None = None
-    """Why the last reading failed as a whole."""
 
 
 def decide(world: MonitorWorld) -> Plan:
@@ -55,12 +28,11 @@ def decide(world: MonitorWorld) -> Plan:
     monitor = world.monitor
     if monitor.state_version > STATE_VERSION:
         return Plan()
-    before = world.stored.ledger if world.stored else Ledger()
+    before = world.stored.book if world.stored else Book()
     refusal = _refusal(world)
     if refusal:
-        return Plan(_status_actions(world, before, refusal), requeue_after=SLOW_RETRY)
-    wish = windows.Wish(monitor.spec.target, monitor.spec.window, monitor.spec.suspend)
-    after = windows.advance(before, wish, world.samples)
+        return Plan(_status_actions(world, before, refusal, None), requeue_after=SLOW_RETRY)
+    after, step = _next(world, before)
     try:
         writes = _ledger_actions(world, before, after)
     except ledgers.LedgerTooLarge as error:
@@ -69,12 +41,28 @@ def decide(world: MonitorWorld) -> Plan:
             MonitorReason.LEDGER_TOO_LARGE,
             f"{error}: watch fewer features or run fewer, larger pods",
         )
-        return Plan(_status_actions(world, before, finding), requeue_after=SLOW_RETRY)
-    again = None if monitor.spec.suspend else _stale_after(monitor).total_seconds()
-    said = _finding(world, after)
+        return Plan(_status_actions(world, before, finding, None), requeue_after=SLOW_RETRY)
+    actions = (*writes, *(step.actions if step else ()))
+    again = None if monitor.spec.suspend else findings.stale_after(monitor).total_seconds()
+    said = findings.of(world, after)
     if said is None:
-        return Plan(writes, requeue_after=again)
-    return Plan((*writes, *_status_actions(world, after, said)), requeue_after=again)
+        return Plan(actions, requeue_after=again)
+    return Plan((*actions, *_status_actions(world, after, said, step)), requeue_after=again)
+
+
+def _next(world: MonitorWorld, before: Book) -> tuple[Book, RetrainStep | None]:
+    """Count, judge what has been counted, and go on with the retrain that a judgement asks for."""
+    spec, digest = world.monitor.spec, world.target.digest if world.target else ""
+    counts = windows.advance(before.counts, windows.Wish(spec.target, spec.window, spec.suspend), world.samples)
+    counted_for = counts.open.target if counts.open else spec.target
+    judged = history.of_target(before.history, counted_for, counts.floor)
+    judged = history.advance(judged, counts.windows, Live(world.profiles, digest), spec)
+    after = replace(before, counts=counts, history=judged)
+    if world.retrain is None:
+        return after, None
+    standing = () if spec.suspend else alarms.standing(world.monitor, judged)
+    step = retrain.advance(world.retrain, alarms.wish(standing, spec, digest))
+    return replace(after, retrain=step.state), step
 
 
 def _refusal(world: MonitorWorld) -> Finding | None:
@@ -94,7 +82,7 @@ def _refusal(world: MonitorWorld) -> Finding | None:
     return None
 
 
-def _ledger_actions(world: MonitorWorld, before: Ledger, after: Ledger) -> tuple[Action, ...]:
+def _ledger_actions(world: MonitorWorld, before: Book, after: Book) -> tuple[Action, ...]:
     if after == before:
         return ()
     body = ledgers.config_map(world.monitor, ledgers.render(after))
@@ -105,105 +93,14 @@ def _ledger_actions(world: MonitorWorld, before: Ledger, after: Ledger) -> tuple
     return (Apply(kinds.CONFIG_MAP, {**body, "metadata": metadata}, world.stored.uid),)
 
 
-def _finding(world: MonitorWorld, ledger: Ledger) -> Finding | None:
-    """What to say; None: say what was said before, nothing is known yet."""
-    monitor, target = world.monitor, world.monitor.spec.target
-    if monitor.spec.suspend:
-        return Finding(Outcome.READY, MonitorReason.SUSPENDED, "spec.suspend is true: nothing is read")
-    if not world.target_exists:
-        return Finding(
-            Outcome.RECONCILING,
-            MonitorReason.WAITING_FOR_TARGET,
-            f"ModelDeployment {target} does not exist in namespace {monitor.namespace}",
-        )
-    samples = world.samples if world.samples and world.samples.deployment == target else None
-    missing = _missing(world, samples)
-    if missing is None and samples is None:
-        return None
-    if missing is not None:
-        return Finding(Outcome.RECONCILING, MonitorReason.NO_DATA, missing)
-    inconsistency = status.inconsistency(ledger)
-    if inconsistency:
-        return Finding(Outcome.RECONCILING, MonitorReason.COUNTS_INCONSISTENT, inconsistency)
-    assert samples is not None
-    return Finding(Outcome.READY, MonitorReason.OBSERVING, _observing(monitor, samples))
-
-
-def _missing(world: MonitorWorld, samples: Samples | None) -> str | None:
-    """Why there is nothing to count, or None."""
-    monitor, target = world.monitor, world.monitor.spec.target
-    if samples is None:
-        said = monitor.status.get("observedGeneration") == monitor.generation
-        return world.problem or (None if said else "the first reading of the pods has not finished")
-    if world.now - samples.taken_at > _stale_after(monitor):
-        cause = f": {world.problem}" if world.problem else ""
-        return f"last reading of the pods at {timestamp(samples.taken_at)}{cause}; the open window is held"
-    if not samples.listed:
-        return f"ModelDeployment {target} has no running pod"
-    # Readings overlap with pods that start: only what has been silent for a while is said.
-    if not _alive(samples, world.now - _stale_after(monitor)):
-        cause = f": {samples.failing[0].pod}: {samples.failing[0].cause}" if samples.failing else ""
-        return f"no pod of ModelDeployment {target} gives counts{cause}"
-    return None
-
-
-def _observing(monitor: Monitor, samples: Samples) -> str:
-    alive = _alive(samples, samples.taken_at - _stale_after(monitor))
-    text = f"counting {alive} pod{'' if alive == 1 else 's'} of ModelDeployment {monitor.spec.target}"
-    silent = _silent(monitor, samples)
-    if not silent:
-        return text
-    more = f" and {len(silent) - 1} more" if len(silent) > 1 else ""
-    return f"{text}; {silent[0].pod} gives no counts: {silent[0].cause}{more}"
-
-
-def _alive(samples: Samples, since: datetime) -> int:
-    """Pods that gave counts at or after `since`."""
-    return sum(sample.gone_at is None and sample.seen_at >= since for sample in samples.runs.values())
-
-
-def _silent(monitor: Monitor, samples: Samples) -> list[FailingPod]:
-    return [pod for pod in samples.failing if samples.taken_at - pod.since > _stale_after(monitor)]
-
-
-def _stale_after(monitor: Monitor) -> timedelta:
-    return timedelta(seconds=STALE_ROUNDS * monitor.spec.interval + 5)
-
-
-def _status_actions(world: MonitorWorld, ledger: Ledger, finding: Finding) -> tuple[Action, ...]:
+def _status_actions(world: MonitorWorld, book: Book, finding: Finding, step: RetrainStep | None) -> tuple[Action, ...]:
     monitor = world.monitor
-    rendered = status.render(monitor, ledger, finding, world.now)
     write = WriteStatus(
         kinds.DRIFT_MONITOR,
         monitor.namespace,
         monitor.name,
         monitor.resource_version,
-        rendered,
+        status.render(monitor, book, world.target, finding, step, world.now),
         monitor.status,
     )
-    return (write, *_events(world, finding, ledger))
-
-
-def _events(world: MonitorWorld, finding: Finding, ledger: Ledger) -> tuple[Emit, ...]:
-    """A warning when something begins that a person should look at; never again while it lasts."""
-    monitor = world.monitor
-    said = {c.get("type"): c for c in monitor.status.get("conditions", [])}
-    wanted: list[tuple[str, str]] = []
-    if finding.outcome is Outcome.STALLED and said.get("Stalled", {}).get("reason") != finding.reason:
-        wanted.append((finding.reason, finding.message))
-    inconsistency = status.inconsistency(ledger)
-    if inconsistency and MonitorCondition.COUNTS_INCONSISTENT not in said:
-        wanted.append((MonitorReason.COUNTS_INCONSISTENT, inconsistency))
-    return tuple(
-        Emit(
-            kinds.DRIFT_MONITOR,
-            monitor.namespace,
-            monitor.name,
-            monitor.uid,
-            EventType.WARNING,
-            reason,
-            "Observe",
-            note,
-        )
-        for reason, note in wanted
-    )
+    return (write, *announce.events(monitor, finding, book))

@@ -1,15 +1,19 @@
-"""The ledger as the text of an owned ConfigMap, and back.
+"""All that a monitor must remember as the text of an owned ConfigMap, and back.
 
-Owns the stored form: compact JSON in which lists of series are kept once and counts are arrays over them. Equal ledgers give equal
+Owns the stored form: compact JSON in which lists of series are kept once and counts are arrays over them. Equal books give equal
 text, so that writing again changes nothing. Never repairs what it cannot read.
 """
 
 import json
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 from modelcycle.api.driftmonitor import STATE_VERSION, Monitor
+from modelcycle.drift import archive
+from modelcycle.drift import retrain_state as retrains
+from modelcycle.drift.history import History
+from modelcycle.drift.retrain_state import RetrainState
 from modelcycle.drift.windows import Ledger, OpenWindow, Run, Window
 from modelcycle.kube import kinds, names
 from modelcycle.metrics.port import Counts, RunId, Series
@@ -17,6 +21,15 @@ from modelcycle.metrics.port import Counts, RunId, Series
 DATA_KEY: Final = "ledger.json"
 LIMIT: Final = 900_000
 """Characters. A ConfigMap holds 1 MiB with everything around it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Book:
+    """What survives a restart: counts, what was judged of them, and how a retrain stands."""
+
+    counts: Ledger = field(default_factory=Ledger)
+    history: History = field(default_factory=History)
+    retrain: RetrainState = field(default_factory=RetrainState)
 
 
 class LedgerError(ValueError):
@@ -47,29 +60,36 @@ def config_map(monitor: Monitor, text: str) -> dict[str, Any]:
     }
 
 
-def render(ledger: Ledger) -> str:
-    """The text of `ledger`; oldest windows are left out where the whole would not fit. Raises LedgerTooLarge."""
-    text = _text(ledger)
+def render(book: Book) -> str:
+    """The text of `book`; oldest windows are left out where the whole would not fit. Raises LedgerTooLarge."""
+    text = _text(book)
     while len(text) > LIMIT:
-        if not ledger.windows:
+        if not book.counts.windows:
             raise LedgerTooLarge(f"the counts of the pods need {len(text)} characters; a ConfigMap holds {LIMIT}")
-        ledger = replace(ledger, windows=ledger.windows[1:])
-        text = _text(ledger)
+        book = replace(book, counts=replace(book.counts, windows=book.counts.windows[1:]))
+        text = _text(book)
     return text
 
 
-def parse(text: str) -> Ledger:
-    """The ledger in `text`. Raises LedgerError."""
+def parse(text: str) -> Book:
+    """The book in `text`. Raises LedgerError."""
     try:
         raw = json.loads(text)
         if raw["v"] > STATE_VERSION:
             raise LedgerError(f"written by a newer operator (version {raw['v']})")
         layouts = [[Series(item[0], tuple(item[1:])) for item in layout] for layout in raw["layouts"]]
-        return Ledger(
+        counts = Ledger(
             open=_open(raw["open"], layouts) if raw.get("open") else None,
             windows=tuple(_window(item, layouts) for item in raw["windows"]),
             totals=_counts(raw["totals"], layouts),
             floor=float(raw["floor"]),
+        )
+        # Version 1 counted and judged nothing.
+        judged, retrained = raw.get("history"), raw.get("retrain")
+        return Book(
+            counts,
+            archive.history(judged, lambda packed: _counts(packed, layouts)) if judged else History(),
+            retrains.from_plain(retrained) if retrained else RetrainState(),
         )
     except LedgerError:
         raise
@@ -83,21 +103,21 @@ class _Layouts:
     def __init__(self) -> None:
         self.known: dict[tuple[Series, ...], int] = {}
 
-    def pack(self, counts: Counts | None) -> list[Any] | None:
-        if counts is None:
-            return None
+    def pack(self, counts: Counts) -> list[Any]:
         series = tuple(sorted(counts))
         return [self.known.setdefault(series, len(self.known)), [counts[item] for item in series]]
 
 
-def _text(ledger: Ledger) -> str:
-    layouts = _Layouts()
+def _text(book: Book) -> str:
+    layouts, ledger = _Layouts(), book.counts
     body = {
         "v": STATE_VERSION,
         "floor": ledger.floor,
         "totals": layouts.pack(ledger.totals),
         "open": _pack_open(ledger.open, layouts) if ledger.open else None,
         "windows": [_pack_window(window, layouts) for window in ledger.windows],
+        "history": archive.plain(book.history, layouts.pack),
+        "retrain": None if book.retrain == RetrainState() else retrains.to_plain(book.retrain),
     }
     body["layouts"] = [[[s.metric, *s.labels] for s in layout] for layout in layouts.known]
     return json.dumps(body, separators=(",", ":"), sort_keys=True, ensure_ascii=False)
@@ -112,7 +132,7 @@ def _pack_open(opened: OpenWindow, layouts: _Layouts) -> dict[str, Any]:
                 "id": [run.id.pod_uid, run.id.epoch],
                 "base": layouts.pack(run.base),
                 "since": run.since,
-                "seen": layouts.pack(run.seen),
+                "seen": None if run.seen is None else layouts.pack(run.seen),
                 "seenAt": run.seen_at,
                 "goneAt": run.gone_at,
                 "broken": run.broken,

@@ -6,13 +6,16 @@ from typing import Any
 
 from modelcycle.api import driftmonitor
 from modelcycle.api.driftmonitor import Monitor
+from modelcycle.drift import history, retrain_observe
 from modelcycle.drift import ledger as ledgers
-from modelcycle.drift.decide import LedgerObject, MonitorWorld
-from modelcycle.drift.windows import Ledger
+from modelcycle.drift.ledger import Book
+from modelcycle.drift.retrain_state import RetrainState
+from modelcycle.drift.world import LedgerObject, MonitorWorld, TargetModel
 from modelcycle.engine.plan import Key
 from modelcycle.kube import kinds
 from modelcycle.kube.port import Kube, Object
 from modelcycle.metrics.port import Samples
+from modelcycle.metrics.profiles import ProfileMemory, named
 
 
 async def monitor(kube: Kube, key: Key) -> Monitor | None:
@@ -25,15 +28,46 @@ async def monitor(kube: Kube, key: Key) -> Monitor | None:
 
 async def world(
     kube: Kube,
+    image: str,
     found: Monitor,
     stored: LedgerObject | None,
     samples: Samples | None,
     problem: str | None,
+    memory: ProfileMemory,
     now: datetime,
 ) -> MonitorWorld:
-    """The rest of the world around `found`."""
+    """The rest of the world around `found`. `image`: the training image, for a retrain."""
     target = await kube.get(kinds.MODEL_DEPLOYMENT, found.namespace, found.spec.target)
-    return MonitorWorld(found, now, target is not None, stored, samples, problem)
+    state = stored.book.retrain if stored else RetrainState()
+    wanted = _profiles(stored, samples)
+    known = {name: profile for name in wanted if (profile := memory.get(name)) is not None}
+    return MonitorWorld(
+        monitor=found,
+        now=now,
+        target=None if target is None else _target(target),
+        stored=stored,
+        samples=samples,
+        problem=problem,
+        profiles=known,
+        lacking={name: memory.problem(name) for name in wanted - known.keys()},
+        retrain=await retrain_observe.observe(kube, image, found, target, state, now),
+    )
+
+
+def _target(obj: Object) -> TargetModel:
+    stable = (obj.get("status") or {}).get("stable") or {}
+    return TargetModel(obj["metadata"]["uid"], stable.get("digest") or "")
+
+
+def _profiles(stored: LedgerObject | None, samples: Samples | None) -> frozenset[str]:
+    """Hashes of the profiles that the next judgement may need: of pods, and of windows that wait."""
+    counts = [run.counts for run in samples.runs.values()] if samples else []
+    waiting: list[str] = []
+    if stored:
+        book = stored.book
+        counts += [run.base for run in book.counts.open.runs] if book.counts.open else []
+        waiting = [history.blocked_by(book.history, book.counts.windows)]
+    return frozenset(name for name in (*map(named, counts), *waiting) if name)
 
 
 async def stored_ledger(kube: Kube, found: Monitor) -> LedgerObject | None:
@@ -48,12 +82,12 @@ def _ledger_object(obj: Object, found: Monitor) -> LedgerObject:
     owner = _controller(meta)
     if owner.get("uid") != found.uid:
         described = f"{owner['kind']}/{owner['name']}" if owner else "nobody (it has no controller)"
-        return LedgerObject(uid, version, described, Ledger())
+        return LedgerObject(uid, version, described, Book())
     try:
-        ledger = ledgers.parse((obj.get("data") or {}).get(ledgers.DATA_KEY, ""))
+        book = ledgers.parse((obj.get("data") or {}).get(ledgers.DATA_KEY, ""))
     except ledgers.LedgerError as error:
-        return LedgerObject(uid, version, None, Ledger(), str(error))
-    return LedgerObject(uid, version, None, ledger)
+        return LedgerObject(uid, version, None, Book(), str(error))
+    return LedgerObject(uid, version, None, book)
 
 
 def _controller(meta: Mapping[str, Any]) -> Mapping[str, Any]:

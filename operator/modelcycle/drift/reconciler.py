@@ -9,12 +9,13 @@ from datetime import UTC, datetime
 from modelcycle.api.driftmonitor import Monitor
 from modelcycle.drift import decide as decisions
 from modelcycle.drift import observe
-from modelcycle.drift.decide import LedgerObject, MonitorWorld
+from modelcycle.drift.world import LedgerObject, MonitorWorld
 from modelcycle.engine.plan import Key, Plan
 from modelcycle.kube import kinds
 from modelcycle.kube.kinds import Kind
 from modelcycle.kube.port import Kube, Object
 from modelcycle.metrics.port import Target
+from modelcycle.metrics.profiles import ProfileMemory
 from modelcycle.metrics.sampler import Sampler
 from modelcycle.settings import Settings
 
@@ -22,10 +23,11 @@ from modelcycle.settings import Settings
 class MonitorReconciler:
     """Implements engine.reconciler.Reconciler[MonitorWorld]."""
 
-    def __init__(self, kube: Kube, settings: Settings, sampler: Sampler[Key]) -> None:
+    def __init__(self, kube: Kube, settings: Settings, sampler: Sampler[Key], profiles: ProfileMemory) -> None:
         self._kube = kube
         self._settings = settings
         self._sampler = sampler
+        self._profiles = profiles
 
     @property
     def kind(self) -> Kind:
@@ -45,7 +47,8 @@ class MonitorReconciler:
         else:
             self._sampler.track(key, target)
         samples, problem = self._sampler.latest(key), self._sampler.problem(key)
-        return await observe.world(self._kube, monitor, stored, samples, problem, now)
+        image = self._settings.training_image
+        return await observe.world(self._kube, image, monitor, stored, samples, problem, self._profiles, now)
 
     def decide(self, world: MonitorWorld) -> Plan:
         """Pure: see `drift.decide`."""
@@ -61,7 +64,7 @@ class MonitorReconciler:
 
 def wanted(monitor: Monitor, stored: LedgerObject | None) -> Target | None:
     """Whose pods to read. An open window is read to its end even when the spec has moved on, so that it closes on real counts."""
-    opened = stored.ledger.open if stored else None
+    opened = stored.book.counts.open if stored else None
     if monitor.spec.suspend and opened is None:
         return None
     return Target(

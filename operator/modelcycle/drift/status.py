@@ -4,19 +4,30 @@ Owns the shape of `status`. Holds sums only, never a value of the data; all list
 shown, so that counting alone never writes.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Final
 
 from modelcycle.api import conditions
 from modelcycle.api.driftmonitor import STATE_VERSION, Monitor, MonitorCondition, MonitorReason
-from modelcycle.drift import consistency
+from modelcycle.drift import alarms, consistency
+from modelcycle.drift.alarms import Alarm
+from modelcycle.drift.explain import moment
+from modelcycle.drift.history import History, Judgement
+from modelcycle.drift.ledger import Book
+from modelcycle.drift.retrain import RetrainReason, RetrainStep
+from modelcycle.drift.rows import Cause
 from modelcycle.drift.windows import Ledger, Window
+from modelcycle.drift.world import TargetModel
 from modelcycle.metrics.port import Counts
 
 MAX_FEATURES: Final = 100
 MAX_NAME: Final = 253
+MAX_TESTS: Final = 20
+UNDER_WAY: Final = (RetrainReason.LOOKING_AT_DATA, RetrainReason.RETRAINING, RetrainReason.RETRAINED)
+_COLUMN: Final = 18
+"""Characters of the longest name in a printer column."""
 _OUTSIDE: Final = ("missing", "below", "above")
 
 
@@ -29,8 +40,16 @@ class Finding:
     message: str
 
 
-def render(monitor: Monitor, ledger: Ledger, finding: Finding, now: datetime) -> dict[str, Any]:
-    """The whole status."""
+def render(
+    monitor: Monitor,
+    book: Book,
+    target: TargetModel | None,
+    finding: Finding,
+    retrain: RetrainStep | None,
+    now: datetime,
+) -> dict[str, Any]:
+    """The whole status. `retrain`: what was done about the alarms that ask for one; None when nothing was looked at."""
+    standing = alarms.standing(monitor, book.history)
     status: dict[str, Any] = {
         "observedGeneration": monitor.generation,
         "stateVersion": STATE_VERSION,
@@ -41,20 +60,87 @@ def render(monitor: Monitor, ledger: Ledger, finding: Finding, now: datetime) ->
             message=finding.message,
             generation=monitor.generation,
             now=now,
-            domain=_domain(ledger),
+            domain=[*_contradiction(book.counts), *_alarm_condition(monitor, standing), *_retrain_condition(retrain)],
         ),
     }
-    if ledger.windows:
-        last = last_window(ledger.windows[-1])
-        status["lastWindow"] = last
-        status["summary"] = {
-            "requests": str(last["requests"]),
-            "window": _span(ledger.windows[-1]),
-            "features": str(_feature_count(ledger.windows[-1].counts)),
-        }
-        totals = ledger.totals
-        status["total"] = {"requests": consistency.total_requests(totals), "rows": totals.get(consistency.ROWS, 0)}
+    if book.counts.windows:
+        status |= _windows(book, standing)
+    if book.history.judgement:
+        status["judgement"] = _judgement(book.history, book.history.judgement)
+    if standing:
+        did = retrain.did if retrain else ""
+        status["alarms"] = [alarms.render(each, alarms.did(each, monitor.spec, did)) for each in standing]
+        advice = alarms.recommendation(standing[0], target.uid, target.digest) if target else None
+        if advice:
+            status["recommendation"] = advice
     return status
+
+
+def _windows(book: Book, standing: Sequence[Alarm]) -> dict[str, Any]:
+    last, totals = book.counts.windows[-1], book.counts.totals
+    shown = last_window(last, _effects(book.history, last))
+    first = standing[0] if standing else None
+    return {
+        "lastWindow": shown,
+        "summary": {
+            "requests": str(shown["requests"]),
+            "window": _span(last),
+            "features": str(_feature_count(last.counts)),
+            "priority": first.priority.value if first else "-",
+            "topFeature": _cut(first.features[0], _COLUMN) if first else "-",
+        },
+        "total": {"requests": consistency.total_requests(totals), "rows": totals.get(consistency.ROWS, 0)},
+    }
+
+
+def _effects(history: History, window: Window) -> dict[str, float]:
+    """PSI of the features, when they were judged at the end of `window`."""
+    made = history.judgement
+    if made is None or made.end != window.end:
+        return {}
+    return {test.name: test.effect for test in made.tests if test.cause is Cause.INPUT_DRIFT}
+
+
+def _judgement(history: History, made: Judgement) -> dict[str, Any]:
+    return {
+        "start": moment(made.start),
+        "end": moment(made.end),
+        "profile": history.profile[:64],
+        "rows": made.rows,
+        "rowsNeeded": history.needed,
+        "tests": made.tested,
+        "falseDiscoveryRate": f"{made.q:.3g}",
+        "most": [
+            {
+                "name": test.name[:MAX_NAME],
+                "cause": test.cause.value,
+                "effect": f"{test.effect:.4f}",
+                "p": f"{test.p:.3g}",
+                "level": test.level.name.title(),
+                **({"change": test.text} if test.text else {}),
+            }
+            for test in made.tests[:MAX_TESTS]
+        ],
+    }
+
+
+def _alarm_condition(monitor: Monitor, standing: Sequence[Alarm]) -> list[conditions.Condition]:
+    """Only while something stands that is worth an alert."""
+    alerts = [each for each in standing if each.priority.at_least(monitor.spec.alert_min_priority)]
+    return [conditions.Condition(MonitorCondition.ALARM, True, alerts[0].reason, said(alerts))] if alerts else []
+
+
+def _retrain_condition(retrain: RetrainStep | None) -> list[conditions.Condition]:
+    found = retrain.finding if retrain else None
+    if found is None:
+        return []
+    under_way = found.reason in UNDER_WAY
+    return [conditions.Condition(MonitorCondition.RETRAIN, under_way, found.reason, found.message)]
+
+
+def said(standing: Sequence[Alarm]) -> str:
+    """All alarms in one sentence, the first first."""
+    return "; ".join(each.said for each in standing)
 
 
 def inconsistency(ledger: Ledger) -> str | None:
@@ -65,11 +151,11 @@ def inconsistency(ledger: Ledger) -> str | None:
     if ledger.windows and ledger.windows[-1].inconsistent:
         last = ledger.windows[-1]
         parts = [f"{_pods(last.left_out)} left out, a counter ran backwards"] if last.left_out else []
-        return f"window until {_moment(last.end)}: " + "; ".join([*parts, *last.mismatches])
+        return f"window until {moment(last.end)}: " + "; ".join([*parts, *last.mismatches])
     return None
 
 
-def _domain(ledger: Ledger) -> list[conditions.Condition]:
+def _contradiction(ledger: Ledger) -> list[conditions.Condition]:
     message = inconsistency(ledger)
     if message is None:
         return []
@@ -78,14 +164,14 @@ def _domain(ledger: Ledger) -> list[conditions.Condition]:
     ]
 
 
-def last_window(window: Window) -> dict[str, Any]:
-    """`status.lastWindow`."""
+def last_window(window: Window, effects: Mapping[str, float]) -> dict[str, Any]:
+    """`status.lastWindow`. `effects`: PSI by feature, as far as it was judged."""
     tables = consistency.feature_bins(window.counts)
     rows_of = {profile: _profile_rows(table) for profile, table in tables.items()}
     rows = window.counts.get(consistency.ROWS, 0)
     out: dict[str, Any] = {
-        "start": _moment(window.start),
-        "end": _moment(window.end),
+        "start": moment(window.start),
+        "end": moment(window.end),
         "requests": consistency.total_requests(window.counts),
         "rows": rows,
         "complete": f"{window.thousandths // 1000}.{window.thousandths % 1000:03d}",
@@ -96,17 +182,18 @@ def last_window(window: Window) -> dict[str, Any]:
         features = sorted(tables[shown].items())[:MAX_FEATURES]
         out["profile"] = shown[:64]
         out["otherProfileRows"] = sum(rows_of.values()) - rows_of[shown]
-        out["features"] = [_feature(name, bins) for name, bins in features]
+        out["features"] = [_feature(name, bins, effects.get(name)) for name, bins in features]
     return out
 
 
-def _feature(name: str, bins: Mapping[str, int]) -> dict[str, Any]:
+def _feature(name: str, bins: Mapping[str, int], psi: float | None) -> dict[str, Any]:
     inner = ",".join(str(bins[b]) for b in sorted(bins) if b not in _OUTSIDE)
     return {
         "name": name[:MAX_NAME],
         "rows": sum(bins.values()),
         **{outside: bins.get(outside, 0) for outside in _OUTSIDE},
         "bins": inner[:1024],
+        **({} if psi is None else {"psi": f"{psi:.4f}"}),
     }
 
 
@@ -128,8 +215,8 @@ def _pods(count: int) -> str:
     return f"{count} pod" if count == 1 else f"{count} pods"
 
 
-def _moment(seconds: float) -> str:
-    return conditions.timestamp(_at(seconds))
+def _cut(text: str, limit: int) -> str:
+    return text if len(text) <= limit else text[: limit - 3] + "..."
 
 
 def _at(seconds: float) -> datetime:

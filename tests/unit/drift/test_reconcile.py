@@ -5,7 +5,8 @@ from typing import Any
 
 import pytest
 
-from fakes.counting_pods import BASE, OK, ROWS, CountingPod, at, bin_of, take
+from fakes.counting_pods import BASE, OK, PROFILE, ROWS, CountingPod, at, bin_of, take
+from fakes.judged_pods import blind_profile
 from fakes.memory_kube import MemoryKube
 from modelcycle.drift import ledger as ledgers
 from modelcycle.drift.reconciler import MonitorReconciler
@@ -14,8 +15,10 @@ from modelcycle.engine.plan import Emit, Key
 from modelcycle.kube import kinds
 from modelcycle.kube.names import child_name
 from modelcycle.metrics.port import Round, SourceUnavailable, Target
+from modelcycle.metrics.profiles import ProfileMemory
 from modelcycle.metrics.sampler import Sampler
 from modelcycle.settings import Settings
+from modelcycle_bundle.profile import Profile
 
 KEY = Key("DriftMonitor", "plant-7", "scrap")
 
@@ -29,6 +32,8 @@ class Plant:
     events: list[Emit] = field(default_factory=list)
     now: float = 0.0
     outage: str | None = None
+    profiles: dict[str, Profile] = field(default_factory=lambda: {PROFILE: blind_profile(), "ffff": blind_profile()})
+    """What the pods would give, by the hash in their counts."""
     writes: int = 0
 
     def __post_init__(self) -> None:
@@ -36,11 +41,15 @@ class Plant:
 
     def restart_operator(self) -> None:
         self.sampler: Sampler[Key] = Sampler(self, lambda: at(self.now))
-        self.reconciler = MonitorReconciler(self.kube, Settings("t@sha256:0", "s@sha256:0"), self.sampler)
+        self.memory = ProfileMemory()
+        settings = Settings("t@sha256:0", "s@sha256:0")
+        self.reconciler = MonitorReconciler(self.kube, settings, self.sampler, self.memory)
 
     async def read(self, target: Target, now: Any) -> Round:
         if self.outage:
             raise SourceUnavailable(self.outage)
+        for name, profile in self.profiles.items():
+            self.memory.keep(name, profile, 1)
         return take(self.pods, self.now, target.deployment)
 
     async def emit(self, event: Emit) -> None:
@@ -137,9 +146,15 @@ async def test_reports_exact_windows(plant: Plant) -> None:
         "otherProfileRows": 0,
         "features": [{"name": "t", "rows": 12, "missing": 12, "below": 0, "above": 0, "bins": "0"}],
     }
-    assert plant.status["summary"] == {"requests": "12", "window": "07:00:00-07:01:00", "features": "1"}
+    assert plant.status["summary"] == {
+        "requests": "12",
+        "window": "07:00:00-07:01:00",
+        "features": "1",
+        "priority": "-",
+        "topFeature": "-",
+    }
     assert plant.status["total"] == {"requests": 12, "rows": 12}
-    assert (plant.status["observedGeneration"], plant.status["stateVersion"]) == (1, 1)
+    assert (plant.status["observedGeneration"], plant.status["stateVersion"]) == (1, 2)
 
 
 async def test_scrapes_inside_a_window_write_nothing_engineering_79(plant: Plant) -> None:
@@ -274,7 +289,7 @@ async def test_ledger_that_somebody_broke_is_said_and_not_overwritten(plant: Pla
     assert plant.counts_map()["data"] == {ledgers.DATA_KEY: "{}"}
     plant.kube.remove(kinds.CONFIG_MAP, "plant-7", name)
     await plant.look(62)
-    assert plant.reason == ("True", "Observing")
+    assert plant.reason == ("True", "InsufficientData")
 
 
 async def test_too_many_series_are_refused_in_words(plant: Plant) -> None:
@@ -290,9 +305,9 @@ async def test_too_many_series_are_refused_in_words(plant: Plant) -> None:
 async def test_status_of_a_newer_operator_is_left_alone(plant: Plant) -> None:
     plant.apply()
     plant.deploy()
-    plant.kube.set_status(kinds.DRIFT_MONITOR, "plant-7", "scrap", {"stateVersion": 2})
+    plant.kube.set_status(kinds.DRIFT_MONITOR, "plant-7", "scrap", {"stateVersion": 3})
     await plant.look(0)
-    assert plant.status == {"stateVersion": 2}
+    assert plant.status == {"stateVersion": 3}
 
 
 async def test_conflicting_write_of_a_second_operator_is_refused_not_added_engineering_39(plant: Plant) -> None:
@@ -306,7 +321,7 @@ async def test_conflicting_write_of_a_second_operator_is_refused_not_added_engin
     outcome = await Executor(plant.kube, plant).run(plant.reconciler.decide(world))
     assert outcome.result is Result.OBSERVE_AGAIN
     stored = ledgers.parse(plant.counts_map()["data"][ledgers.DATA_KEY])
-    assert stored.totals[ROWS] == 8
+    assert stored.counts.totals[ROWS] == 8
 
 
 async def test_gone_monitor_is_forgotten(plant: Plant) -> None:

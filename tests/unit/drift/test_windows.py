@@ -6,6 +6,7 @@ import pytest
 
 from fakes.counting_pods import BASE, OK, ROWS, CountingPod, bin_of, take
 from modelcycle.drift import ledger as ledgers
+from modelcycle.drift.ledger import Book
 from modelcycle.drift.windows import Ledger, Wish, advance, due
 from modelcycle.metrics.port import Samples
 from modelcycle.metrics.runs import fold
@@ -30,7 +31,7 @@ class Watch:
     def decide(self) -> Ledger:
         after = advance(self.ledger, self.wish, self.samples)
         self.writes += after != self.ledger
-        self.ledger = ledgers.parse(ledgers.render(after))
+        self.ledger = ledgers.parse(ledgers.render(Book(after))).counts
         assert self.ledger == after
         return self.ledger
 
