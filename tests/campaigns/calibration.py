@@ -16,6 +16,7 @@ from scipy.stats import binom
 from campaigns.rollouts import Bursts, Decision, PodLook, Policy, Traffic, run
 from modelcycle.stats.dispersion import Dispersion, accumulate
 from modelcycle.stats.evidence import Counts, Design, Evidence, Look, log_promote, log_rollback, observe
+from modelcycle.stats.planner import requests_until_promotion, requests_until_rollback
 
 SEED: Final = 20261125
 ROLLOUTS: Final = 2000
@@ -146,14 +147,37 @@ CELLS: Final = tuple(_cells())
 
 
 @dataclass(frozen=True, slots=True)
+class Forecast:
+    """What the planner says before the first look, beside how long rollouts took."""
+
+    cell: Cell
+    expected: int
+
+
+def _forecasts() -> Iterator[Forecast]:
+    worse, start = Traffic(0.03, 0.01), Evidence()
+    cell = Cell("1 % to 3 %", worse, Decision.ROLLBACK, 20000, None, only_rollback, 500)
+    yield Forecast(cell, requests_until_rollback(start, DESIGN, 0.03, 0.01, share=0.1))
+    for rate in (0.001, 0.01, 0.03):
+        cell = Cell(f"equal {rate * 100:g} %", Traffic(rate, rate), Decision.PROMOTE, 20000, None, only_promotion, 500)
+        yield Forecast(cell, requests_until_promotion(start, DESIGN, rate, share=0.1))
+
+
+FORECASTS: Final = tuple(_forecasts())
+
+
+@dataclass(frozen=True, slots=True)
 class Result:
     """What came of one cell."""
 
     cell: Cell
-    count: int
-    """Rollouts that ended in the cell's decision."""
-    median: float
-    """Canary answers at that decision; NaN when none was taken."""
+    taken: tuple[int, ...]
+    """Canary answers at the cell's decision, of the rollouts that ended in it."""
+
+    @property
+    def count(self) -> int:
+        """Rollouts that ended in the cell's decision."""
+        return len(self.taken)
 
     @property
     def kept(self) -> bool:
@@ -167,12 +191,11 @@ def measure(cell: Cell) -> Result:
         run(cell.policy(), cell.traffic, cell.limit, np.random.default_rng([SEED, index]))
         for index in range(cell.rollouts)
     ]
-    at = [ending.canary_answers for ending in endings if ending.decision is cell.decision]
-    return Result(cell, len(at), float(np.median(at)) if at else float("nan"))
+    return Result(cell, tuple(ending.canary_answers for ending in endings if ending.decision is cell.decision))
 
 
 def main() -> int:
-    """Print a Markdown table, a row as soon as it is known."""
+    """Print two Markdown tables, a row as soon as it is known."""
     print(
         f"Seed {SEED}; {ROLLOUTS} rollouts a cell where chance plays a part; 20 canary requests of 200 a look unless said.\n"
     )
@@ -182,6 +205,11 @@ def main() -> int:
         for result in pool.map(measure, CELLS):
             kept = kept and result.kept
             print(_row(result), flush=True)
+        print("\n| rollouts with | decision | forecast | mean | 10 % | median | 90 % |\n|---|---|---|---|---|---|---|")
+        for forecast, result in zip(FORECASTS, pool.map(measure, [item.cell for item in FORECASTS]), strict=True):
+            low, median, high = np.quantile(result.taken, [0.1, 0.5, 0.9])
+            figures = f"{forecast.expected} | {np.mean(result.taken):.0f} | {low:.0f} | {median:.0f} | {high:.0f}"
+            print(f"| {forecast.cell.name} | {forecast.cell.decision} | {figures} |", flush=True)
     print(f"\n{time.monotonic() - began:.0f} s")
     return 0 if kept else 1
 
@@ -190,7 +218,7 @@ def _row(result: Result) -> str:
     cell = result.cell
     promise, words = ("-", "-") if cell.promise is None else (str(cell.promise), "yes" if result.kept else "NO")
     share = f"{result.count / cell.rollouts:.2%} ({result.count} of {cell.rollouts})"
-    median = f"{result.median:.0f}" if result.count else "-"
+    median = f"{np.median(result.taken):.0f}" if result.count else "-"
     return f"| {cell.name} | {cell.decision} | {promise} | {share} | {median} | {words} |"
 
 

@@ -4,7 +4,7 @@ Owns Pearson's dispersion over pods and looks of the stable arm. Must be read be
 """
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final
 
@@ -16,10 +16,14 @@ LEAST_FREEDOM: Final = 4
 
 @dataclass(frozen=True, slots=True)
 class Dispersion:
-    """Pearson's X2 and its degrees of freedom, summed over looks. The zero value is "nothing seen"."""
+    """Pearson's X2 and its degrees of freedom, summed over looks. The zero value is "nothing seen"; ValueError below 0."""
 
     x2: float = 0.0
     freedom: int = 0
+
+    def __post_init__(self) -> None:
+        if not 0.0 <= self.x2 < math.inf or self.freedom < 0:
+            raise ValueError(f"X2 of {self.x2} over {self.freedom} degrees of freedom")
 
     @property
     def phi(self) -> float:
@@ -40,20 +44,3 @@ def accumulate(dispersion: Dispersion, pods: Iterable[Counts]) -> Dispersion:
     rate = total.events / total.n
     x2 = math.fsum((pod.events - pod.n * rate) ** 2 / pod.n for pod in answering) / (rate * (1.0 - rate))
     return Dispersion(dispersion.x2 + x2, dispersion.freedom + len(answering) - 1)
-
-
-def to_json(dispersion: Dispersion) -> dict[str, object]:
-    """Dispersion as JSON without floats; X2 is a decimal string that reads back as the same double."""
-    return {"x2": repr(dispersion.x2), "freedom": dispersion.freedom}
-
-
-def from_json(value: object) -> Dispersion:
-    """What `to_json` wrote. ValueError for anything else."""
-    if not isinstance(value, Mapping):
-        raise ValueError(f"not a dispersion: an object is expected, not {type(value).__name__}")
-    x2, freedom = value.get("x2"), value.get("freedom")
-    if not isinstance(x2, str) or not 0.0 <= float(x2) < math.inf:
-        raise ValueError("x2 must be a decimal string of at least 0")
-    if not isinstance(freedom, int) or isinstance(freedom, bool) or freedom < 0:
-        raise ValueError("freedom must be a whole number of at least 0")
-    return Dispersion(float(x2), freedom)
