@@ -1,22 +1,28 @@
-"""`make demo`: train, sign, serve, replace under load, count, refuse. Exit code 0 only if each stage truly happened."""
+"""`make demo`: the whole loop, told step by step. Exit code 0 only if each stage truly happened."""
 
 import argparse
+import json
 import sys
 from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
 
-from demo import objects, stages
+from demo import objects, report, rollouts, shift, stages
 from demo.kubectl import Kubectl, KubectlError, WaitExpired
-from demo.stages import Demo, StageFailed
+from demo.scene import Demo, StageFailed
 from demo.story import Story
 
 STAGES: tuple[tuple[str, Callable[[Demo], str]], ...] = (
     ("Prepare: a namespace, a key, data", stages.prepare),
-    ("Train a first small model", lambda demo: stages.train(demo, objects.pilot())),
+    ("Train a first small model", lambda demo: stages.train(demo, objects.PILOT)),
     ("Serve it", stages.serve),
-    ("Search for a better one", lambda demo: stages.train(demo, objects.search())),
-    ("Replace it under load", stages.replace_under_load),
-    ("Count what it saw", stages.count),
+    ("Search for a better one", lambda demo: stages.train(demo, objects.SEARCH)),
+    ("The better model takes over, by evidence", rollouts.better),
+    ("A model that fails", rollouts.failing),
+    ("A model that is subtly worse", rollouts.worse),
+    ("The world changes", shift.notice),
+    ("A new model from the new data", shift.retrain),
+    ("Every request accounted for", shift.close_line),
     ("Refuse a tampered bundle", stages.refuse),
 )
 
@@ -32,14 +38,19 @@ def main() -> int:
         try:
             story.close(title, began, stage(demo))
         except (StageFailed, WaitExpired, KubectlError) as error:
-            story.console.print(f"[bold red]failed:[/] {error}")
+            story.say(f"[bold red]failed:[/] {error}")
             story.table()
             return 1
     _look(demo)
     story.table()
     if options.summary:
-        story.write(options.summary)
-    _farewell(demo, options.kubeconfig)
+        chapters = [asdict(chapter) for chapter in story.chapters]
+        options.summary.write_text(
+            json.dumps({"chapters": chapters, "findings": asdict(demo.findings)}, indent=1) + "\n"
+        )
+    options.report.parent.mkdir(parents=True, exist_ok=True)
+    options.report.write_text(report.render(demo.findings, story.chapters, demo.kubectl.namespace))
+    _farewell(demo, options.kubeconfig, options.report)
     return 0
 
 
@@ -50,8 +61,10 @@ def _look(demo: Demo) -> None:
         demo.story.console.print(demo.kubectl.run("get", kind), markup=False)
 
 
-def _farewell(demo: Demo, kubeconfig: Path) -> None:
+def _farewell(demo: Demo, kubeconfig: Path, written: Path) -> None:
     namespace = demo.kubectl.namespace
+    demo.story.console.print("\nThe pilot report, one page:", style="bold")
+    demo.story.console.print(f"  {written}", markup=False)
     demo.story.console.print("\nLook around:", style="bold")
     for line in (
         f"export KUBECONFIG={kubeconfig}",
@@ -67,8 +80,11 @@ def _farewell(demo: Demo, kubeconfig: Path) -> None:
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="make demo", description=__doc__)
     parser.add_argument("--kubeconfig", type=Path, default=Path(".cluster/kubeconfig"), help="default: %(default)s")
-    parser.add_argument("--namespace", default="plant-7", help="made if absent; default: %(default)s")
+    parser.add_argument("--namespace", default="plant-7", help="made anew each time; default: %(default)s")
     parser.add_argument("--summary", type=Path, help="also write what happened as JSON to this file")
+    parser.add_argument(
+        "--report", type=Path, default=Path(".cluster/pilot-report.html"), help="the pilot report; default: %(default)s"
+    )
     return parser.parse_args()
 
 

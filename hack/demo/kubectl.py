@@ -53,6 +53,10 @@ class Kubectl:
         """`kubectl apply -f -` of one or more objects."""
         self.run("apply", "-f", "-", stdin="\n---\n".join(json.dumps(o) for o in objects))
 
+    def place(self, *objects: Mapping[str, Any]) -> None:
+        """`kubectl apply --server-side`, for what is too large for the annotation that the other apply keeps a copy in."""
+        self.run("apply", "--server-side", "-f", "-", stdin="\n---\n".join(json.dumps(o) for o in objects))
+
     def get(self, kind: str, name: str) -> dict[str, Any] | None:
         """One object, or None."""
         text = self.run("get", kind, name, "-o", "json", "--ignore-not-found")

@@ -1,26 +1,68 @@
 """What the demo applies, as plain objects: the same YAML a user would write. Owns no I/O."""
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any, Final
 
+from demo.records import SHIFTED, TARGET
 from demo.store import DATA_BUCKET, MODEL_BUCKET
 
 API: Final = "modelcycle.dev/v1alpha1"
-DATA_KEY: Final = "screening/2026-11.csv"
-DATA_URI: Final = f"s3://{DATA_BUCKET}/{DATA_KEY}"
-OUTPUT_FOLDER: Final = "screening"
-OUTPUT_URI: Final = f"s3://{MODEL_BUCKET}/{OUTPUT_FOLDER}"
-
 PILOT: Final = "screening-pilot"
 SEARCH: Final = "screening-search"
 DEPLOYMENT: Final = "screening"
 MONITOR: Final = "screening"
+SECOND_LINE: Final = "screening-line-2"
 TAMPERED: Final = "screening-tampered"
+MADE_BY: Final = {"app.kubernetes.io/managed-by": "modelcycle-demo"}
+
+REPLICAS: Final = 2
+SHARE: Final = 0.2
+"""Of the requests, to a new model until it is promoted or taken back."""
+LOOK_SECONDS: Final = 2.0
+LINE_RATE: Final = 150
+"""Requests a second."""
+PATIENCE_SECONDS: Final = 120.0
+"""How long the demo waits for evidence."""
+KNOWN_ROWS: Final = 6
+"""Records (1.05 % of 569) that the second line's present model cannot answer."""
+WORSE_ROWS: Final = 28
+"""Records (4.92 %) that its successor cannot answer, those six among them."""
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where one run of the demo keeps its data and its models; `run` tells runs apart."""
+
+    run: str
+
+    @property
+    def folder(self) -> str:
+        """In both buckets."""
+        return f"screening-{self.run}"
+
+    def data_key(self, name: str) -> str:
+        """A file of the data bucket."""
+        return f"{self.folder}/{name}"
+
+    def data_uri(self, name: str) -> str:
+        """The same as a URI."""
+        return f"s3://{DATA_BUCKET}/{self.data_key(name)}"
+
+    @property
+    def output_uri(self) -> str:
+        """Where models go."""
+        return f"s3://{MODEL_BUCKET}/{self.folder}"
+
+
+FIRST_DATA: Final = "2026-11.csv"
+NEXT_DATA: Final = "2026-12.csv"
+LATEST: Final = "latest.json"
 
 
 def namespace(name: str) -> dict[str, Any]:
     """The team's namespace."""
-    return {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}}
+    return {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name, "labels": dict(MADE_BY)}}
 
 
 def store_secret(environment: Mapping[str, str]) -> dict[str, Any]:
@@ -33,25 +75,25 @@ def store_secret(environment: Mapping[str, str]) -> dict[str, Any]:
     }
 
 
-def pilot() -> dict[str, Any]:
+def pilot(place: Place) -> dict[str, Any]:
     """The first, small model: one shallow tree, no search. Start small."""
-    return _experiment(
-        PILOT, {"trainer": {"estimator": "sklearn.tree.DecisionTreeClassifier", "fixed": {"max_depth": 1}}}
-    )
+    tree = {"estimator": "sklearn.tree.DecisionTreeClassifier", "fixed": {"max_depth": 1}}
+    return _experiment(PILOT, place, {"objective": _right_answers(), "trainer": tree})
 
 
-def search() -> dict[str, Any]:
+def search(place: Place) -> dict[str, Any]:
     """A better one: a search over a scaled logistic regression, two trials at a time."""
     return _experiment(
         SEARCH,
+        place,
         {
-            "objective": {"type": "maximize", "objectiveMetricName": "roc_auc"},
+            "objective": _right_answers(),
             "algorithm": {"algorithmName": "random", "seed": 7},
             "parameters": [
                 {
                     "name": "model__C",
                     "parameterType": "double",
-                    "feasibleSpace": {"min": "0.001", "max": "10", "distribution": "logUniform"},
+                    "feasibleSpace": {"min": "0.1", "max": "10", "distribution": "logUniform"},
                 }
             ],
             "maxTrialCount": 4,
@@ -70,19 +112,33 @@ def search() -> dict[str, Any]:
     )
 
 
-def _experiment(name: str, spec: Mapping[str, Any]) -> dict[str, Any]:
-    common = {"data": {"uri": DATA_URI, "target": "malignant"}, "output": {"uri": OUTPUT_URI}}
+def _right_answers() -> dict[str, str]:
+    return {"type": "maximize", "objectiveMetricName": "accuracy"}
+
+
+def _experiment(name: str, place: Place, spec: Mapping[str, Any]) -> dict[str, Any]:
+    common = {"data": {"uri": place.data_uri(FIRST_DATA), "target": TARGET}, "output": {"uri": place.output_uri}}
     return {"apiVersion": API, "kind": "Experiment", "metadata": {"name": name}, "spec": {**common, **spec}}
 
 
-def deployment(experiment: str, replicas: int = 2) -> dict[str, Any]:
-    """Serve the best model of an Experiment; pointing it at another Experiment is the replacement."""
-    spec = {
-        "model": {"experimentRef": {"name": experiment}},
-        "server": {"replicas": replicas},
-        "strategy": {"canary": {"guardWindow": "5s"}},
+def following(experiment: str) -> dict[str, Any]:
+    """Serve the best model of an Experiment, and of those that a retrain makes from it."""
+    return _deployment(DEPLOYMENT, {"experimentRef": {"name": experiment}})
+
+
+def pinned(name: str, uri: str, digest: str) -> dict[str, Any]:
+    """Serve exactly this model."""
+    return _deployment(name, {"uri": uri, "digest": digest})
+
+
+def _deployment(name: str, model: Mapping[str, Any]) -> dict[str, Any]:
+    canary = {
+        "steps": [{"setWeight": round(100 * SHARE)}, {"analysis": {}}],
+        "analysis": {"interval": f"{LOOK_SECONDS:.0f}s"},
+        "guardWindow": "5s",
     }
-    return {"apiVersion": API, "kind": "ModelDeployment", "metadata": {"name": DEPLOYMENT}, "spec": spec}
+    spec = {"model": dict(model), "server": {"replicas": REPLICAS}, "strategy": {"canary": canary}}
+    return {"apiVersion": API, "kind": "ModelDeployment", "metadata": {"name": name}, "spec": spec}
 
 
 def tampered_deployment(uri: str, digest: str) -> dict[str, Any]:
@@ -91,52 +147,22 @@ def tampered_deployment(uri: str, digest: str) -> dict[str, Any]:
     return {"apiVersion": API, "kind": "ModelDeployment", "metadata": {"name": TAMPERED}, "spec": spec}
 
 
-def monitor() -> dict[str, Any]:
-    """Counts what the deployment sees, in short windows so that the demo shows some."""
-    spec = {"targetRef": {"name": DEPLOYMENT}, "window": {"length": "10s"}, "interval": "2s"}
-    return {"apiVersion": API, "kind": "DriftMonitor", "metadata": {"name": MONITOR}, "spec": spec}
-
-
-def load(name: str, image: str, script: str, rows: str, seconds: int, rate: int) -> list[dict[str, Any]]:
-    """A ConfigMap with the generator and its rows, and a Job that runs it once against the deployment's Service."""
-    labels = {"app.kubernetes.io/name": "modelcycle-demo-load"}
-    environment = {"LOAD_HOST": DEPLOYMENT, "LOAD_SECONDS": str(seconds), "LOAD_RATE": str(rate)}
-    container = {
-        "name": "load",
-        "image": image,
-        "imagePullPolicy": "IfNotPresent",
-        "command": ["/app/venv/bin/python", "/load/load.py"],
-        "env": [{"name": k, "value": v} for k, v in environment.items()],
-        "volumeMounts": [{"name": "load", "mountPath": "/load", "readOnly": True}],
-        "resources": {"requests": {"cpu": "50m", "memory": "64Mi"}},
-        "securityContext": {
-            "allowPrivilegeEscalation": False,
-            "capabilities": {"drop": ["ALL"]},
-            "readOnlyRootFilesystem": True,
-        },
-    }
-    pod = {
-        "restartPolicy": "Never",
-        "automountServiceAccountToken": False,
-        "securityContext": {"runAsNonRoot": True, "runAsUser": 65532, "seccompProfile": {"type": "RuntimeDefault"}},
-        "containers": [container],
-        "volumes": [{"name": "load", "configMap": {"name": name}}],
-    }
-    return [
-        {
-            "apiVersion": "v1",
-            "kind": "ConfigMap",
-            "metadata": {"name": name, "labels": labels},
-            "data": {"load.py": script, "rows.json": rows},
-        },
-        {
-            "apiVersion": "batch/v1",
-            "kind": "Job",
-            "metadata": {"name": name, "labels": labels},
-            "spec": {
-                "backoffLimit": 0,
-                "activeDeadlineSeconds": seconds + 120,
-                "template": {"metadata": {"labels": labels}, "spec": pod},
+def monitor(place: Place) -> dict[str, Any]:
+    """Watches what the deployment sees, in short windows so that the demo shows some, and may start a retrain."""
+    spec = {
+        "targetRef": {"name": DEPLOYMENT},
+        "mode": "act",
+        "window": {"length": "10s"},
+        "interval": "2s",
+        "features": [{"name": SHIFTED[0], "importance": "high", "owner": "line-1"}],
+        "actions": {
+            "alert": {"minPriority": "P3"},
+            "retrain": {
+                "experimentTemplateRef": {"name": SEARCH},
+                "data": {"uri": place.data_uri(LATEST)},
+                "minPriority": "P2",
+                "minNewRows": 200,
             },
         },
-    ]
+    }
+    return {"apiVersion": API, "kind": "DriftMonitor", "metadata": {"name": MONITOR}, "spec": spec}

@@ -1,9 +1,7 @@
 """How the demo speaks: a headline per stage, a line per fact, a closing table. Owns the terminal; knows nothing of Kubernetes."""
 
-import json
 import time
 from dataclasses import dataclass, field
-from pathlib import Path
 
 from rich.console import Console
 from rich.table import Table
@@ -26,7 +24,6 @@ class Story:
     console: Console = field(default_factory=lambda: Console(highlight=False, soft_wrap=True))
     start: float = field(default_factory=time.monotonic)
     chapters: list[Chapter] = field(default_factory=list)
-    facts: dict[str, object] = field(default_factory=dict)
     _said: set[str] = field(default_factory=set)
 
     def elapsed(self) -> float:
@@ -63,11 +60,3 @@ class Story:
             table.add_row(f"{chapter.began:.0f} s", f"{chapter.seconds:.1f} s", chapter.title, chapter.outcome)
         self.console.print()
         self.console.print(table)
-
-    def write(self, path: Path) -> None:
-        """The same as JSON, for tests and reports."""
-        chapters = [
-            {"title": c.title, "began": round(c.began, 1), "seconds": round(c.seconds, 1), "outcome": c.outcome}
-            for c in self.chapters
-        ]
-        path.write_text(json.dumps({"chapters": chapters, "facts": self.facts}, indent=1) + "\n")

@@ -1,0 +1,93 @@
+"""What all stages work with: the cluster, the story, the findings so far, and the few questions that each of them asks."""
+
+from collections.abc import Mapping
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field, replace
+from typing import Any, Final
+
+from demo import objects, store
+from demo.findings import Findings
+from demo.kubectl import Kubectl, describe, is_current, is_stalled
+from demo.objects import Place
+from demo.story import Story
+from demo.traffic import Clients
+from modelcycle_bundle.store import Store
+
+SYSTEM_NAMESPACE: Final = "modelcycle-system"
+TRIALS_SECONDS: Final = 300.0
+ROLLOUT_SECONDS: Final = 240.0
+
+
+class StageFailed(RuntimeError):
+    """What a stage promised did not happen; the text says what was seen instead."""
+
+
+@dataclass
+class Demo:
+    """One run. `place` is known once the namespace is there, `run` tells this run's objects in the store from others'."""
+
+    kubectl: Kubectl
+    story: Story
+    findings: Findings = field(default_factory=Findings)
+    place: Place = field(default_factory=lambda: Place("unknown"))
+
+    @property
+    def clients(self) -> Clients:
+        """Those of the first line."""
+        return Clients(self.kubectl, "load", objects.DEPLOYMENT)
+
+    @property
+    def other_clients(self) -> Clients:
+        """Those of the second line."""
+        return Clients(self.kubectl, "load-line-2", objects.SECOND_LINE)
+
+    def outside(self, namespace: str) -> Kubectl:
+        """The same cluster, another namespace."""
+        return replace(self.kubectl, namespace=namespace)
+
+    def store(self) -> AbstractContextManager[tuple[Store, Store]]:
+        """Data bucket and model bucket, through a forwarded port."""
+        return store.opened(self.kubectl, store.environment(self.kubectl))
+
+    def experiment(self, name: str) -> dict[str, Any]:
+        """An Experiment; empty when it is not there."""
+        return self.kubectl.get("experiment", name) or {}
+
+    def digest(self, experiment: str) -> str:
+        """Of the model that an Experiment published."""
+        return str(self.experiment(experiment)["status"]["model"]["digest"])
+
+    def deployment(self, name: str) -> dict[str, Any]:
+        """A ModelDeployment; empty when it is not there."""
+        return self.kubectl.get("modeldeployment", name) or {}
+
+    def settings(self) -> dict[str, str]:
+        """The operator's."""
+        found = self.outside(SYSTEM_NAMESPACE).get("configmap", "modelcycle-settings") or {}
+        return dict(found["data"])
+
+    def settle(self, kind: str, name: str, seconds: float = ROLLOUT_SECONDS) -> dict[str, Any]:
+        """Wait until an object is Ready for what was applied last, telling the reasons on the way. Raises StageFailed, WaitExpired."""
+        done = self.kubectl.wait(
+            kind,
+            name,
+            lambda o: is_current(o) or is_stalled(o),
+            seconds,
+            each=lambda o: self.story.once(f"[dim]{describe(o)}[/]"),
+        )
+        if not is_current(done):
+            raise StageFailed(f"{kind}/{name}: {describe(done)}")
+        return done
+
+
+def folder(uri: str) -> str:
+    """Of a model's URI, the part below its bucket."""
+    return uri.removeprefix(f"s3://{store.MODEL_BUCKET}/")
+
+
+def tell_trials(story: Story, obj: Mapping[str, Any]) -> None:
+    """A line for each trial that has ended."""
+    for trial in obj.get("status", {}).get("recentTrials", []):
+        chosen = ", ".join(f"{p['name']}={p['value']}" for p in trial.get("parameterAssignments", []))
+        outcome = trial.get("objective") or trial.get("reason", "")
+        story.once(f"trial {trial['index']}: {trial['state']}  {outcome}{'  with ' + chosen if chosen else ''}")

@@ -1,0 +1,140 @@
+"""The clients of one line: starts the load generator, turns it to other phases, asks what came of them and what the eyewitness saw.
+
+Owns the reading of their JSON. Counts nothing itself; every number is the load generator's or a pod's own.
+"""
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from demo import load_objects
+from demo.kubectl import Kubectl
+from demo.watch import Page
+from modelcycle_bundle.metric_names import METRICS_PORT
+
+START_SECONDS: Final = 90.0
+MAX_SECONDS: Final = 1500
+"""The load generator ends by itself after this."""
+
+
+@dataclass(frozen=True, slots=True)
+class Phase:
+    """What clients do for a while: rows of this set at this rate, in requests a second."""
+
+    name: str
+    rows: str
+    rate: int
+
+
+@dataclass(frozen=True, slots=True)
+class Counted:
+    """What came of a phase, or of all of them. `failed_rows` and `asked_rows`: times by row, of rows that ever failed."""
+
+    requests: int
+    failed: int
+    by_model: Mapping[str, int]
+    slowest_seconds: float
+    failed_rows: Mapping[int, int]
+    asked_rows: Mapping[int, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Sighting:
+    """What all pods said at one moment, in Unix seconds."""
+
+    at: float
+    pages: tuple[Page, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Moments:
+    """Of one rollout, in Unix seconds: its first bad answer, and when no pod handed on requests any more. `bad`: answers in all."""
+
+    first_bad: float
+    share_zero: float
+    bad: int
+
+
+@dataclass(frozen=True, slots=True)
+class Clients:
+    """A running load generator. `name` is its Job's, `host` the ModelDeployment it asks."""
+
+    kubectl: Kubectl
+    name: str
+    host: str
+
+    def start(self, image: str, row_sets: Mapping[str, str]) -> None:
+        """Make the Job; it waits for its first phase. Raises WaitExpired."""
+        self.kubectl.run("delete", "job", self.name, "--ignore-not-found")
+        self.kubectl.place(*load_objects.in_phases(self.name, self.host, image, row_sets, MAX_SECONDS))
+        self.kubectl.wait("job", self.name, lambda o: o.get("status", {}).get("ready", 0) == 1, START_SECONDS)
+
+    def turn(self, phase: Phase) -> None:
+        """Go over to a phase; the eyewitness looks at the pods that are stable now."""
+        order = {"name": phase.name, "rows": phase.rows, "rate": phase.rate, "watch": self._stable_pods()}
+        self._order(order)
+
+    def so_far(self) -> Counted:
+        """Counts of the phase under way, at most a second old."""
+        line = self.kubectl.run("logs", f"job/{self.name}", "-c", load_objects.LOAD, "--tail=1")
+        return counted(json.loads(line))
+
+    def sightings(self) -> list[Sighting]:
+        """Everything that the eyewitness has seen."""
+        text = self.kubectl.run("logs", f"job/{self.name}", "-c", load_objects.WATCH)
+        return [sighting(json.loads(line)) for line in text.splitlines() if line.startswith("{")]
+
+    def stop(self) -> tuple[Counted, Mapping[str, Counted]]:
+        """End the load; exact counts in all and by phase. Raises WaitExpired."""
+        self._order({"name": "stop"})
+        self.kubectl.wait("job", self.name, lambda o: bool(o.get("status", {}).get("conditions")), START_SECONDS)
+        state = f'{{.items[0].status.containerStatuses[?(@.name=="{load_objects.LOAD}")].state.terminated.message}}'
+        summary = json.loads(self.kubectl.run("get", "pods", "-l", f"job-name={self.name}", "-o", f"jsonpath={state}"))
+        return counted(summary), {name: counted(phase) for name, phase in summary["phases"].items()}
+
+    def _order(self, order: Mapping[str, object]) -> None:
+        file = load_objects.CONTROL_FILE
+        command = f"cat > {file}.new && mv {file}.new {file}"
+        target = ("exec", "-i", f"job/{self.name}", "-c", load_objects.LOAD, "--", "/bin/sh", "-c", command)
+        self.kubectl.run(*target, stdin=json.dumps(order))
+
+    def _stable_pods(self) -> list[str]:
+        stable = (self.kubectl.get("modeldeployment", self.host) or {})["status"]["stable"]["revision"]
+        selector = f"modelcycle.dev/deployment={self.host},modelcycle.dev/revision={stable}"
+        pods = json.loads(self.kubectl.run("get", "pods", "-l", selector, "-o", "json"))["items"]
+        return [f"{pod['status']['podIP']}:{METRICS_PORT}" for pod in pods if pod["status"].get("podIP")]
+
+
+def counted(raw: Mapping[str, Any]) -> Counted:
+    """A summary of the load generator."""
+    return Counted(
+        requests=int(raw["requests"]),
+        failed=int(raw["failed"]),
+        by_model={str(model): int(count) for model, count in raw["versions"].items()},
+        slowest_seconds=float(raw["slowestSeconds"]),
+        failed_rows={int(row): int(count) for row, count in raw.get("failedRows", {}).items()},
+        asked_rows={int(row): int(count) for row, count in raw.get("askedRows", {}).items()},
+    )
+
+
+def sighting(raw: Mapping[str, Any]) -> Sighting:
+    """A line of the eyewitness."""
+    return Sighting(float(raw["t"]), tuple(Page(**page) for page in raw["pods"].values()))
+
+
+def moments(sightings: Sequence[Sighting], rollout: str) -> Moments | None:
+    """When the canary of `rollout` first failed and when its share was 0 everywhere; None unless both were seen, in this order."""
+    first = next((s.at for s in sightings if _bad(s.pages, rollout) > 0), None)
+    if first is None:
+        return None
+    pods = max(len(s.pages) for s in sightings)
+    after = (s for s in sightings if s.at >= first and len(s.pages) == pods)
+    zero = next((s.at for s in after if all(page.share == 0 for page in s.pages)), None)
+    if zero is None:
+        return None
+    return Moments(first, zero, max(_bad(s.pages, rollout) for s in sightings))
+
+
+def _bad(pages: Iterable[Page], rollout: str) -> int:
+    return sum(page.canary_bad for page in pages if page.rollout == rollout)

@@ -1,0 +1,94 @@
+"""What the demo reads of a rollout's status and how it draws it."""
+
+from typing import Any
+
+import pytest
+
+from demo import evidence, traffic
+from demo.evidence import Arm
+from demo.traffic import Sighting, moments
+from demo.watch import Page
+
+STATUS: dict[str, Any] = {
+    "canary": {"digest": "sha256:aa", "rollout": "abcdef-01234567", "weight": {"desired": "20", "applied": "20"}},
+    "analysis": {
+        "rollout": "abcdef-01234567",
+        "looks": 3,
+        "metrics": [
+            {
+                "name": "errors",
+                "verdict": "Continue",
+                "canary": {"n": 180, "events": 1},
+                "stable": {"n": 720, "events": 2},
+                "evidence": {"rollback": "0.41", "rollbackAt": "100", "promote": "2.3", "promoteAt": "20"},
+                "needed": 240,
+                "eta": "8s",
+            }
+        ],
+        "history": [
+            {
+                "at": "2026-11-25T10:00:00Z",
+                "canary": {"n": 60, "events": 0},
+                "stable": {"n": 240, "events": 1},
+                "rollback": "0.9",
+                "promote": "1.4",
+                "verdict": "Continue",
+            }
+        ],
+    },
+}
+
+
+def test_status_becomes_one_line_with_counts_bars_and_what_is_missing() -> None:
+    seen = evidence.read({"status": STATUS})
+    assert seen is not None
+    assert (seen.canary, seen.stable, seen.needed, len(seen.history)) == (Arm(180, 1), Arm(720, 2), 240, 1)
+    line = evidence.line(seen)
+    for part in ("20 %", "180 answers, 1 bad", "720 answers, 2 bad", "0.4 of 100", "2.3 of 20", "about 240 more", "8s"):
+        assert part in line
+
+
+@pytest.mark.parametrize("status", [{}, {"analysis": {}}, {"analysis": {"metrics": [{"name": "errors"}]}}])
+def test_before_the_first_look_there_is_no_evidence(status: dict[str, Any]) -> None:
+    assert evidence.read({"status": status}) is None
+
+
+@pytest.mark.parametrize(
+    ("value", "full", "filled"),
+    [
+        (0.0, 100, 0),
+        (0.4, 100, 0),
+        (1, 100, 0),
+        (10, 100, 8),
+        (99.9, 100, 15),
+        (100, 100, 16),
+        (1e9, 100, 16),
+        (5, 20, 8),
+    ],
+)
+def test_a_bar_is_logarithmic_and_full_only_at_its_threshold(value: float, full: float, filled: int) -> None:
+    assert evidence.bar(value, full) == "[" + "#" * filled + "." * (16 - filled) + "]"
+
+
+def sighting(at: float, *pages: tuple[str, float, int]) -> Sighting:
+    return Sighting(at, tuple(Page(rollout, share, canary=bad, canary_bad=bad) for rollout, share, bad in pages))
+
+
+def test_moments_are_the_first_bad_answer_and_the_first_sight_of_no_share_at_all() -> None:
+    seen = [
+        sighting(1.0, ("r0", 0.0, 5), ("r0", 0.0, 3)),  # of an earlier rollout
+        sighting(2.0, ("r1", 0.2, 0), ("r1", 0.2, 0)),
+        sighting(2.3, ("r1", 0.2, 0), ("r1", 0.2, 1)),
+        sighting(3.9, ("r1", 0.2, 9), ("r1", 0.0, 8)),
+        sighting(4.0, ("r1", 0.0, 10)),  # one pod did not answer: not yet proven
+        sighting(4.1, ("r1", 0.0, 10), ("r1", 0.0, 8)),
+        sighting(9.0, ("r2", 0.0, 0), ("r2", 0.0, 0)),
+    ]
+    found = moments(seen, "r1")
+    assert found == traffic.Moments(first_bad=2.3, share_zero=4.1, bad=18)
+
+
+@pytest.mark.parametrize("rollout", ["r1", "r3"])
+def test_without_a_bad_answer_or_without_share_zero_there_are_no_moments(rollout: str) -> None:
+    seen = [sighting(1.0, ("r1", 0.2, 0), ("r1", 0.2, 1)), sighting(2.0, ("r1", 0.2, 4), ("r1", 0.0, 1))]
+    assert moments(seen, rollout) is None
