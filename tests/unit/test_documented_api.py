@@ -9,6 +9,7 @@ import pytest
 from modelcycle.api.driftmonitor import MonitorCondition, MonitorReason
 from modelcycle.api.experiment import ExperimentCondition, ExperimentReason
 from modelcycle.api.modeldeployment import DeploymentCondition, DeploymentReason
+from modelcycle.drift.retrain import RetrainReason
 
 DOCS = Path(__file__).parents[2] / "docs"
 PAGES: list[tuple[str, str, type[StrEnum]]] = [
@@ -18,6 +19,7 @@ PAGES: list[tuple[str, str, type[StrEnum]]] = [
     ("modeldeployment.md", "Conditions", DeploymentCondition),
     ("driftmonitor.md", "Reasons", MonitorReason),
     ("driftmonitor.md", "Conditions", MonitorCondition),
+    ("driftmonitor.md", "Retrain reasons", RetrainReason),
 ]
 
 
