@@ -47,7 +47,7 @@ STEPS: Final = Family("rollout_steps", "Canary steps of this rollout.", _DEPLOYM
 SHARE: Final = Family(
     "canary_share", "Share of the canary, 0 to 1: desired, applied, realised.", (*_DEPLOYMENT, "which")
 )
-READY: Final = Family("ready_replicas", "Ready pods by arm.", (*_DEPLOYMENT, "arm"))
+READY: Final = Family("ready_replicas", "Ready pods by arm and its revision.", (*_DEPLOYMENT, "arm", "revision"))
 EVIDENCE: Final = Family(
     "evidence", "Betting score of the evidence: for rollback, for promotion.", (*_DEPLOYMENT, "metric", "decision")
 )
@@ -153,7 +153,7 @@ def _of_deployment(place: tuple[str, ...], status: Mapping[str, Any]) -> Iterato
     yield from _some(STEP, place, canary.get("step", 0))
     yield from _some(STEPS, place, canary.get("stepCount", 0))
     for arm, revision in (("stable", status.get("stable") or {}), ("canary", canary)):
-        yield from _some(READY, (*place, arm), revision.get("readyReplicas", 0))
+        yield from _some(READY, (*place, arm, str(revision.get("revision", ""))), revision.get("readyReplicas", 0))
     yield from _of_analysis(place, status.get("analysis") or {})
     rejected, history = status.get("rejected") or (), status.get("history") or ()
     yield Sample(REJECTED, place, float(len(rejected)))

@@ -32,9 +32,10 @@ def shown(kind: Kind, obj: dict[str, Any], name: str) -> list[tuple[Labels, floa
 
 
 CANARY: dict[str, Any] = {
-    "stable": {"digest": "sha256:aa", "readyReplicas": 3},
+    "stable": {"digest": "sha256:aa", "revision": "r1", "readyReplicas": 3},
     "canary": {
         "digest": "sha256:bb",
+        "revision": "r2",
         "readyReplicas": 1,
         "stage": "Steps",
         "step": 1,
@@ -64,7 +65,7 @@ CANARY: dict[str, Any] = {
         ("canary_share", [({"which": "desired"}, 0.05), ({"which": "applied"}, 0.045)]),
         ("rollout_step", [({}, 1)]),
         ("rollout_steps", [({}, 4)]),
-        ("ready_replicas", [({"arm": "stable"}, 3), ({"arm": "canary"}, 1)]),
+        ("ready_replicas", [({"arm": "stable", "revision": "r1"}, 3), ({"arm": "canary", "revision": "r2"}, 1)]),
         ("analysis_looks", [({}, 17)]),
         ("analysis_requests_needed", [({"metric": "errors"}, 302)]),
         (
