@@ -41,7 +41,8 @@ def chi2_point(tail: float, df: int) -> float:
 def weighted_chi2_tail(x: float, weights: Sequence[float]) -> float:
     """P(sum of w_i Z_i^2 >= x) for independent standard normal Z_i and weights > 0: saddlepoint approximation.
 
-    Barndorff-Nielsen's form; relative error of a few percent at most, however far out (Kuonen, Biometrika 1999).
+    Barndorff-Nielsen's form (Kuonen, Biometrika 1999). Against numerical inversion it is off by less than a tenth for the weights of an
+    Anderson-Darling test, and far out always to the side of a larger probability.
     """
     if x <= 0.0:
         return 1.0
@@ -52,8 +53,9 @@ def weighted_chi2_tail(x: float, weights: Sequence[float]) -> float:
     exponent = s * x + 0.5 * sum(math.log(g) for g in gains)
     r = math.copysign(math.sqrt(max(0.0, 2 * exponent)), s)
     if abs(r) < _NEAR_MEAN:
+        # The limit of log(u / r) / r at the mean: a sixth of the skewness.
         skew = 8 * sum(w * w * w for w in weights) / math.pow(2 * sum(w * w for w in weights), 1.5)
-        return 0.5 - skew / (6 * math.sqrt(2 * math.pi))
+        return 0.5 * math.erfc((r + skew / 6) / math.sqrt(2))
     u = s * math.sqrt(curvature)
     return 0.5 * math.erfc((r + math.log(u / r) / r) / math.sqrt(2))
 
