@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Final
 
 ANNOTATION: Final = "modelcycle.dev/traffic"
-VOLUME_DIR: Final = "/modelcycle/traffic"
+VOLUME_DIR: Final = "/var/run/modelcycle/traffic"
 """Where the downward API volume is mounted; VOLUME_FILE in it holds the annotation's text, empty when there is none."""
 VOLUME_FILE: Final = "traffic.json"
 MARKER: Final = "x-modelcycle-forwarded"

@@ -29,6 +29,11 @@ FLAGS: Final[Mapping[str, tuple[str, str]]] = {
     "--resync-seconds": ("MODELCYCLE_RESYNC_SECONDS", "how often everything is listed and looked at again"),
     "--lease": ("MODELCYCLE_LEASE", "name of the Lease for leader election; default: none"),
     "--identity": ("MODELCYCLE_IDENTITY", "name of this replica in Events and the Lease"),
+    "--prometheus-url": (
+        "MODELCYCLE_PROMETHEUS_URL",
+        "Prometheus for rollouts with analysis.source: Prometheus; default: none",
+    ),
+    "--scrape-interval": ("MODELCYCLE_SCRAPE_INTERVAL", "seconds between two scrapes by that Prometheus; default: 15"),
     "--log-format": ("MODELCYCLE_LOG_FORMAT", "json or text"),
 }
 

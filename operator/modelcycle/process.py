@@ -15,6 +15,7 @@ from typing import Any, Final
 import aiohttp
 
 from modelcycle import wiring
+from modelcycle.api.rollout import Source
 from modelcycle.deployment.reconciler import DeploymentReconciler
 from modelcycle.drift.reconciler import MonitorReconciler
 from modelcycle.engine.controller import Controller
@@ -32,6 +33,9 @@ from modelcycle.kube import kinds
 from modelcycle.kube.client import RestKube
 from modelcycle.kube.port import Kube
 from modelcycle.metrics.pods import HttpPages, PodSource
+from modelcycle.metrics.port import ROLLOUT_SERIES
+from modelcycle.metrics.profiles import ProfiledSource, ProfileMemory
+from modelcycle.metrics.prometheus import HttpPrometheus, PrometheusSource
 from modelcycle.metrics.sampler import Sampler
 from modelcycle.settings import Settings
 from modelcycle.telemetry import Telemetry
@@ -53,18 +57,25 @@ class Parts:
     resync: Resync
     references: References
     reconcilers: Sequence[Reconciler[Any]]
-    sampler: Sampler[Key]
+    samplers: Sequence[Sampler[Key]]
 
 
 def build(kube: Kube, settings: Settings, telemetry: Telemetry, session: aiohttp.ClientSession, identity: str) -> Parts:
     """Put the parts together; starts nothing."""
     queue = WorkQueue(telemetry)
     references = References()
-    sampler: Sampler[Key] = Sampler(PodSource(kube, HttpPages(session)))
+    pages = HttpPages(session)
+    profiles = ProfileMemory()
+    drift: Sampler[Key] = Sampler(ProfiledSource(PodSource(kube, pages), kube, pages, profiles))
+    rollouts: dict[Source, Sampler[Key]] = {Source.PODS: Sampler(PodSource(kube, pages, ROLLOUT_SERIES))}
+    if settings.prometheus_url:
+        prometheus = HttpPrometheus(session, settings.prometheus_url)
+        scraped = PrometheusSource(kube, prometheus, ROLLOUT_SERIES, scrape_interval=settings.scrape_interval)
+        rollouts[Source.PROMETHEUS] = Sampler(scraped)
     reconcilers: Sequence[Reconciler[Any]] = (
         ExperimentReconciler(kube, settings),
-        DeploymentReconciler(kube, settings),
-        MonitorReconciler(kube, settings, sampler),
+        DeploymentReconciler(kube, settings, rollouts),
+        MonitorReconciler(kube, settings, drift, profiles),
     )
     recorder = EventRecorder(kube, identity, telemetry)
     by_kind = {reconciler.kind.kind: reconciler for reconciler in reconcilers}
@@ -82,7 +93,7 @@ def build(kube: Kube, settings: Settings, telemetry: Telemetry, session: aiohttp
         ),
         references=references,
         reconcilers=reconcilers,
-        sampler=sampler,
+        samplers=(drift, *rollouts.values()),
     )
 
 
@@ -133,7 +144,7 @@ class Operator:
                 worker.add_done_callback(self._ended)
             background = {
                 self._start("resync", parts.resync.run()),
-                self._start("sampler", parts.sampler.run(parts.queue.add)),
+                *(self._start(f"sampler {at}", each.run(parts.queue.add)) for at, each in enumerate(parts.samplers)),
                 self._start("trust", self._watch_trust(parts)),
             }
             watches_end = asyncio.Event()

@@ -25,6 +25,10 @@ class Settings:
     lease_name: str | None = None
     """Leader election by this Lease; None: single replica, no election."""
     identity: str = "modelcycle"
+    prometheus_url: str | None = None
+    """Base URL of the Prometheus that rollouts may be judged by; None: the pods only."""
+    scrape_interval: float = 15.0
+    """Seconds between two scrapes of a pod by that Prometheus."""
     log_format: str = "json"
     """`json` or `text`."""
 
@@ -61,5 +65,7 @@ def from_environment(env: Mapping[str, str]) -> Settings:
         resync_seconds=number("MODELCYCLE_RESYNC_SECONDS", 600.0),
         lease_name=env.get("MODELCYCLE_LEASE") or None,
         identity=env.get("MODELCYCLE_IDENTITY", "modelcycle"),
+        scrape_interval=number("MODELCYCLE_SCRAPE_INTERVAL", 15.0),
+        prometheus_url=env.get("MODELCYCLE_PROMETHEUS_URL") or None,
         log_format=log_format,
     )

@@ -8,11 +8,13 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from typing import Any, Final
+from typing import Any, Final, cast
 
+from fakes.arms import Arms
 from fakes.faults import Crash, RaiseAt, Write, no_fault
 from fakes.memory_kube import MemoryKube
 from fakes.workloads import Behaviour, Workloads
+from modelcycle.api.rollout import Source
 from modelcycle.deployment.reconciler import DeploymentReconciler
 from modelcycle.engine.executor import Executor, Outcome, Result
 from modelcycle.engine.plan import Emit, Key
@@ -26,6 +28,7 @@ from modelcycle.kube.kinds import (
     Kind,
 )
 from modelcycle.kube.port import Object
+from modelcycle.metrics.sampler import Sampler
 from modelcycle.settings import Settings
 
 NAMESPACE: Final = "plant-7"
@@ -73,6 +76,7 @@ class Lab:
 
     def __post_init__(self) -> None:
         self.kube = MemoryKube(lambda: self.now)
+        self.arms = Arms(self.kube, NAMESPACE, NAME, lambda: self.now)
         self.workloads = Workloads(self.kube, lambda d, image: self.behaviours.get(d, Behaviour.HEALTHY))
         self.kube.after_write = self._monitor
         self.trust(PEM)
@@ -85,7 +89,9 @@ class Lab:
         self.kube.seed(CONFIG_MAP, SYSTEM, {"metadata": {"name": "modelcycle-trust"}, "data": data})
 
     def apply(self, **spec: Any) -> None:
-        """Create the ModelDeployment or replace its spec, as `kubectl apply` does."""
+        """Create the ModelDeployment or replace its spec, as `kubectl apply` does. Without steps it is replaced as soon as it is Ready."""
+        strategy = spec.get("strategy", {})
+        spec["strategy"] = {**strategy, "canary": {"steps": [], **strategy.get("canary", {})}}
         if self.kube.read(MODEL_DEPLOYMENT, NAMESPACE, NAME) is None:
             self.kube.seed(MODEL_DEPLOYMENT, NAMESPACE, {"metadata": {"name": NAME, "uid": UID}, "spec": spec})
         else:
@@ -118,7 +124,8 @@ class Lab:
     async def reconcile(self) -> Outcome | None:
         """One pass of a fresh operator process; None when it died in the middle."""
         settings = Settings(training_image="t", serving_image=self.serving_image, operator_namespace=SYSTEM)
-        reconciler = DeploymentReconciler(self.kube, settings)
+        samplers = {Source.PODS: cast(Sampler[Key], self.arms)}
+        reconciler = DeploymentReconciler(self.kube, settings, samplers)
         self.passes += 1
         try:
             world = await reconciler.observe(Key("ModelDeployment", NAMESPACE, NAME), self.now)
@@ -140,12 +147,15 @@ class Lab:
             before = len(self.kube.writes) + self.workloads.changes
             outcome = await self.reconcile()
             self.workloads.tick()
+            self.arms.serve(step)
+            self.arms.read()
             self._monitor(None)
             passed = step
             if (
                 outcome
                 and outcome.result is Result.SUCCESS
                 and before == len(self.kube.writes) + self.workloads.changes
+                and not (self.arms.tracked and self.arms.rate)
             ):
                 remaining = (end - self.now) / timedelta(seconds=1)
                 passed = max(step, min(outcome.retry_after or remaining, remaining))

@@ -10,7 +10,7 @@ from enum import StrEnum
 from typing import Any, Final
 
 from fakes.memory_kube import MemoryKube
-from modelcycle.kube.kinds import DEPLOYMENT, POD, Kind
+from modelcycle.kube.kinds import DEPLOYMENT, POD, SERVICE, Kind
 from modelcycle.kube.names import owner_reference
 from modelcycle_bundle.contract import (
     EXIT_FAILED,
@@ -84,11 +84,24 @@ class Workloads:
     """Ticks that a pod has lived, by uid."""
     changes: int = 0
     """Writes of these controllers so far."""
+    _addresses: int = 0
 
     def tick(self) -> None:
         """One step of every controller and kubelet."""
+        for service in self.kube.find(SERVICE):
+            if "clusterIP" not in service["spec"]:
+                self._allocate(service)
         for deployment in self.kube.find(DEPLOYMENT):
             self._deployment(deployment)
+
+    def _allocate(self, service: dict[str, Any]) -> None:
+        self._addresses += 1
+        address = f"10.96.0.{self._addresses}"
+        metadata = service["metadata"]
+        self.kube.edit(
+            SERVICE, metadata["namespace"], metadata["name"], lambda body: body["spec"].update(clusterIP=address)
+        )
+        self.changes += 1
 
     def ready(self, namespace: str, selector: dict[str, str]) -> int:
         """Ready pods that a Service with this selector would send requests to."""

@@ -5,21 +5,22 @@ written, by the next look. Holds when the status was written by a newer operator
 """
 
 from collections.abc import Iterable, Mapping
-from datetime import timedelta
+from datetime import datetime, timedelta
 from operator import itemgetter
 from typing import Any, Final
 
-from modelcycle.api import conditions
 from modelcycle.api.conditions import Outcome
 from modelcycle.api.modeldeployment import DeploymentReason as Reason
 from modelcycle.api.modeldeployment import Spec
-from modelcycle.deployment import status
-from modelcycle.deployment.effects import effects
-from modelcycle.deployment.manifests import service_url
+from modelcycle.api.rollout import Pause, SetWeight
+from modelcycle.deployment.effects import effects, shares
+from modelcycle.deployment.progress import APPLY_BOUND
+from modelcycle.deployment.report import render
 from modelcycle.deployment.revision import Target
-from modelcycle.deployment.status import State
-from modelcycle.deployment.steps import IMAGE_BOUND, Happening, Step, short, step
-from modelcycle.deployment.verdict import Verdict, domain_conditions, verdict
+from modelcycle.deployment.status import Canary, Stage, State
+from modelcycle.deployment.steps import IMAGE_BOUND, step
+from modelcycle.deployment.transition import Happening, Transition
+from modelcycle.deployment.verdict import Verdict, verdict
 from modelcycle.deployment.world import Unresolved, World
 from modelcycle.engine.plan import Action, Emit, EventType, Plan, WriteStatus
 from modelcycle.kube.kinds import MODEL_DEPLOYMENT
@@ -33,7 +34,6 @@ LOOK_AGAIN: Final = {
     Reason.SELECTOR_MOVING: 2.0,
 }
 """Seconds: conditions that end by objects of which no event is sure to reach us."""
-NONE: Final = "-"
 
 
 def decide(world: World) -> Plan:
@@ -44,19 +44,21 @@ def decide(world: World) -> Plan:
         problem = world.target if isinstance(world.target, Unresolved) else None
         text = problem.message if problem else "the spec cannot be read"
         answer = Verdict(Outcome.STALLED, Reason.INVALID_SPEC, text)
-        return Plan(tuple(_write(world, world.state, answer)))
+        return Plan(tuple(_write(world, None, world.state, answer)))
     done = step(world, world.spec)
     answer = verdict(world, world.spec, done.state)
     actions: list[Action] = [
-        *_write(world, done.state, answer),
+        *_write(world, world.spec, done.state, answer),
         *effects(world, world.spec, done.state),
         *(_emit(world, happening) for happening in done.happened),
     ]
-    return Plan(tuple(actions), _next_look(world, world.spec, done, answer))
+    # Should the API server refuse the status: a share that was taken away is taken away all the same.
+    safety = shares(world, world.spec, done.state) if world.state.traffic.share > done.state.traffic.share else []
+    return Plan(tuple(actions), _next_look(world, world.spec, done, answer), tuple(safety))
 
 
-def _write(world: World, state: State, answer: Verdict) -> Iterable[WriteStatus]:
-    wanted = _render(world, state, answer)
+def _write(world: World, spec: Spec | None, state: State, answer: Verdict) -> Iterable[WriteStatus]:
+    wanted = render(world, spec, state, answer)
     if _in_order(wanted) == _in_order(world.raw_status):
         return
     yield WriteStatus(
@@ -71,31 +73,9 @@ def _write(world: World, state: State, answer: Verdict) -> Iterable[WriteStatus]
 
 def _in_order(found: Mapping[str, Any]) -> dict[str, Any]:
     """Server-side apply keeps the live order of list maps: order must not look like a change."""
-    keys = {"conditions": "type", "rejected": "revision"}
+    keys = {"conditions": "type", "rejected": "revision", "requests": "id"}
     lists = {name: sorted(found[name], key=itemgetter(key)) for name, key in keys.items() if name in found}
     return {**found, **lists}
-
-
-def _render(world: World, state: State, answer: Verdict) -> dict[str, Any]:
-    canary = state.canary.ref if state.canary else None
-    return {
-        **status.render(state, world.ready),
-        "observedGeneration": world.generation,
-        "endpoint": service_url(world.namespace, world.name),
-        "summary": {
-            "stable": short(state.stable.digest) if state.stable else NONE,
-            "canary": short(canary.digest) if canary else NONE,
-        },
-        "conditions": conditions.build(
-            world.raw_status.get("conditions", ()),
-            outcome=answer.outcome,
-            reason=answer.reason,
-            message=answer.message,
-            generation=world.generation,
-            now=world.now,
-            domain=domain_conditions(world, state),
-        ),
-    }
 
 
 def _emit(world: World, happening: Happening) -> Emit:
@@ -111,7 +91,7 @@ def _emit(world: World, happening: Happening) -> Emit:
     )
 
 
-def _next_look(world: World, spec: Spec, done: Step, answer: Verdict) -> float | None:
+def _next_look(world: World, spec: Spec, done: Transition, answer: Verdict) -> float | None:
     """Seconds until the nearest recorded deadline; None when only an event can change anything."""
     waits = [LOOK_AGAIN[Reason(answer.reason)]] if answer.reason in LOOK_AGAIN else []
     moments = []
@@ -119,10 +99,26 @@ def _next_look(world: World, spec: Spec, done: Step, answer: Verdict) -> float |
     if retiring and retiring.moved_at:
         moments.append(retiring.moved_at + spec.guard_window)
     if canary and not spec.paused:
-        moments.append(canary.started_at + spec.progress_deadline)
+        moments += _moments(spec, canary)
     if canary and canary.image_failing_since:
         moments.append(canary.image_failing_since + IMAGE_BOUND)
     waits += [max((moment - world.now) / timedelta(seconds=1), 0.5) for moment in moments]
     if done.state != world.state and isinstance(world.target, Target):
         waits.append(LOOK_AGAIN[Reason.SELECTOR_MOVING])
     return min(waits, default=None)
+
+
+def _moments(spec: Spec, canary: Canary) -> Iterable[datetime]:
+    """Moments at which a rollout may go on, or end, without an event."""
+    yield canary.since + spec.progress_deadline
+    if canary.stage is Stage.FORWARDING:
+        yield canary.since + APPLY_BOUND
+    if canary.stage is not Stage.STEPS:
+        return
+    if canary.traffic_at:
+        yield canary.traffic_at + spec.canary.analysis.max_duration
+    step = spec.canary.steps[canary.step] if canary.step < len(spec.canary.steps) else None
+    if isinstance(step, Pause) and step.duration is not None:
+        yield canary.since + step.duration
+    if isinstance(step, SetWeight):
+        yield canary.since + APPLY_BOUND

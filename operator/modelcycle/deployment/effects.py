@@ -1,7 +1,8 @@
 """What the cluster should hold for a written state: ordered actions on children, none when it already does. Pure.
 
-Owns the two safety rules: the Service never moves to a revision without a Ready pod while the one it points to has some, and a revision
-that the Service was seen pointing to is neither scaled down nor deleted. Existing objects of others are never touched.
+Owns the safety rules: the Service never moves to a revision without a Ready pod while the one it points to has some; a revision that the
+Service was seen pointing to is neither scaled down nor deleted; a revision's door stays while a pod hands requests on through it. Existing
+objects of others are never touched.
 """
 
 from collections.abc import Iterable, Mapping
@@ -12,18 +13,22 @@ from modelcycle.deployment import manifests
 from modelcycle.deployment.compare import holds
 from modelcycle.deployment.revision import Target
 from modelcycle.deployment.status import RevisionRef, State
+from modelcycle.deployment.traffic import instructions, is_told
+from modelcycle.deployment.transition import capacity
 from modelcycle.deployment.world import Child, World
-from modelcycle.engine.plan import Action, Apply, Create, Delete
+from modelcycle.engine.plan import Action, AnnotatePods, Apply, Create, Delete
 from modelcycle.kube.kinds import CONFIG_MAP, CONTROLLER_REVISION, DEPLOYMENT, SERVICE, Kind
 
 
 def effects(world: World, spec: Spec, state: State) -> list[Action]:
-    """Service first (what users feel), then what goes down, then what comes up, then history."""
+    """Service and shares first (what users feel), then what goes down, then what comes up, then history."""
     return [
         *_service(world, state),
+        *shares(world, spec, state),
         *_scale_down(world, state),
+        *_doors(world, state),
         *_trust(world),
-        *(action for ref in state.referenced() for action in _revision(world, spec, ref)),
+        *(action for ref in state.referenced() for action in _revision(world, spec, state, ref)),
         *_prune(world, spec, state),
     ]
 
@@ -37,6 +42,25 @@ def _service(world: World, state: State) -> Iterable[Action]:
     return _upsert(world, SERVICE, world.service, manifests.service(world.namespace, world.name, world.uid, wanted))
 
 
+def shares(world: World, spec: Spec, state: State) -> list[AnnotatePods]:
+    """What pods have to be told about requests they hand on."""
+    return instructions(world, spec, state.traffic, (ref.revision for ref in state.referenced()))
+
+
+def _doors(world: World, state: State) -> Iterable[Action]:
+    wanted = {state.canary.ref.revision} if state.canary else set()
+    if state.traffic.share and state.retiring:
+        wanted.add(state.traffic.receiver)
+    for revision in sorted(wanted):
+        body = manifests.door(world.namespace, world.name, world.uid, revision)
+        yield from _upsert(world, SERVICE, world.doors.get(revision), body)
+    for revision, door in sorted(world.doors.items()):
+        has_pods = any(pod.revision == revision for pod in (*world.pods, *world.ending))
+        idle = revision not in wanted and not is_told(world, revision)
+        if idle and (not has_pods or revision == world.selected):
+            yield _delete(world, SERVICE, door)
+
+
 def _trust(world: World) -> Iterable[Action]:
     if not world.trust.pem and world.trust_map is None:
         return ()
@@ -44,7 +68,7 @@ def _trust(world: World) -> Iterable[Action]:
     return _upsert(world, CONFIG_MAP, world.trust_map, body)
 
 
-def _revision(world: World, spec: Spec, ref: RevisionRef) -> Iterable[Action]:
+def _revision(world: World, spec: Spec, state: State, ref: RevisionRef) -> Iterable[Action]:
     """Template first, Deployment second: a Deployment is only ever applied from a stored template."""
     live, stored = world.deployments.get(ref.revision), world.revisions.get(ref.revision)
     template = stored.template if stored else live.template if live else _render(world, ref)
@@ -53,7 +77,8 @@ def _revision(world: World, spec: Spec, ref: RevisionRef) -> Iterable[Action]:
     if stored is None:
         body = manifests.controller_revision(world.namespace, world.name, world.uid, ref, template)
         yield from _upsert(world, CONTROLLER_REVISION, None, body)
-    body = manifests.deployment(world.namespace, world.name, world.uid, ref.revision, template, spec.server.replicas)
+    replicas = capacity(spec, state, ref.revision)
+    body = manifests.deployment(world.namespace, world.name, world.uid, ref.revision, template, replicas)
     yield from _upsert(world, DEPLOYMENT, live.child if live else None, body)
 
 

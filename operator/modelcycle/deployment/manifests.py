@@ -11,16 +11,16 @@ from typing import Any, Final
 from modelcycle.api.modeldeployment import DEFAULT_STORE_SECRET
 from modelcycle.deployment.revision import Target
 from modelcycle.deployment.status import RevisionRef
-from modelcycle.deployment.world import FETCH_CONTAINER, SERVER_CONTAINER
+from modelcycle.deployment.world import DOOR_PORT, FETCH_CONTAINER, SERVER_CONTAINER
 from modelcycle.kube.kinds import CONFIG_MAP, CONTROLLER_REVISION, DEPLOYMENT, MODEL_DEPLOYMENT, SERVICE, Kind
 from modelcycle.kube.names import LABEL_DEPLOYMENT, LABEL_REVISION, child_labels, child_name, owner_reference
-from modelcycle_bundle import layout
+from modelcycle_bundle import layout, traffic
 from modelcycle_bundle.contract import FetchTask, to_environment
 from modelcycle_bundle.metric_names import METRICS_PORT, SERVING_PORT
 
 Json = dict[str, Any]
 
-SERVICE_PORT: Final = 80
+SERVICE_PORT: Final = DOOR_PORT
 GRACE_SECONDS: Final = 75
 """The server drains for at most 60 s."""
 NO_REVISION: Final = "none"
@@ -43,6 +43,11 @@ def deployment_name(owner: str, uid: str, revision: str) -> str:
 def revision_name(owner: str, uid: str, revision: str) -> str:
     """Name of a revision's ControllerRevision."""
     return child_name(owner, uid, f"r-{revision}")
+
+
+def door_name(owner: str, uid: str, revision: str) -> str:
+    """Name of the Service through which pods of another revision reach this one."""
+    return child_name(owner, uid, f"to-{revision}")
 
 
 def trust_name(owner: str, uid: str) -> str:
@@ -68,6 +73,7 @@ def pod_template(owner: str, uid: str, revision: str, target: Target, image: str
         {"name": "bundle", "emptyDir": {"sizeLimit": "3Gi"}},
         {"name": "tmp", "emptyDir": {"sizeLimit": "256Mi"}},
         {"name": "trust", "configMap": {"name": trust_name(owner, uid)}},
+        {"name": "traffic", "downwardAPI": {"items": [_traffic_item()]}},
     ]
     if claim:
         source = {"claimName": claim.group(1), "readOnly": True}
@@ -104,6 +110,11 @@ def pod_template(owner: str, uid: str, revision: str, target: Target, image: str
             "volumes": volumes,
         },
     }
+
+
+def _traffic_item() -> Json:
+    """The annotation as a file: the kubelet writes it anew within tenths of a second."""
+    return {"path": traffic.VOLUME_FILE, "fieldRef": {"fieldPath": f"metadata.annotations['{traffic.ANNOTATION}']"}}
 
 
 def _fetch_container(target: Target, image: str, resources: Json, claim: str | None) -> Json:
@@ -158,6 +169,7 @@ def _server_container(target: Target, revision: str, image: str, resources: Json
         "volumeMounts": [
             {"name": "bundle", "mountPath": layout.BUNDLE_MOUNT, "readOnly": True},
             {"name": "tmp", "mountPath": "/tmp"},
+            {"name": "traffic", "mountPath": traffic.VOLUME_DIR, "readOnly": True},
         ],
     }
 
@@ -247,6 +259,19 @@ def service(namespace: str, owner: str, uid: str, revision: str) -> Json:
         "spec": {
             "selector": selector(owner, revision),
             "ports": [{"name": "http", "port": SERVICE_PORT, "protocol": "TCP", "targetPort": SERVING_PORT}],
+        },
+    }
+
+
+def door(namespace: str, owner: str, uid: str, revision: str) -> Json:
+    """The Service that reaches one revision only. Requests are handed on through its address, which no other pod can inherit."""
+    labels = child_labels("server", LABEL_DEPLOYMENT, owner, {LABEL_REVISION: revision})
+    return {
+        **_typed(SERVICE),
+        "metadata": _metadata(namespace, owner, uid, door_name(owner, uid, revision), labels),
+        "spec": {
+            "selector": selector(owner, revision),
+            "ports": [{"name": "http", "port": DOOR_PORT, "protocol": "TCP", "targetPort": SERVING_PORT}],
         },
     }
 

@@ -1,22 +1,29 @@
 """Every read a decision about a ModelDeployment needs, live from the API server. Owns the I/O; holds no decision.
 
-About seven requests: the object, its Deployments, ControllerRevisions and pods by label, its Service and trust copy, the trust ConfigMap,
-and the Experiment when one is named. Objects that labels no longer find are looked up by name, so that an edited label loses nothing.
+About eight requests: the object, its Deployments, ControllerRevisions, pods and Services by label, its trust copy, the trust ConfigMap,
+and the Experiment with its lineage when one is named. Objects that labels no longer find are looked up by name, so that an edited label
+loses nothing.
 """
 
 import asyncio
 import hashlib
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
 
+from modelcycle.api import policies
 from modelcycle.api.modeldeployment import DeploymentReason, Spec, SpecError, parse
+from modelcycle.api.rollout import Approval, Verb
 from modelcycle.deployment import manifests, status
+from modelcycle.deployment.lineage import follow
 from modelcycle.deployment.resolve import resolve
 from modelcycle.deployment.revision import Target
+from modelcycle.deployment.status import State
 from modelcycle.deployment.world import (
     Child,
+    DeploymentView,
     Foreign,
     PodView,
     Trust,
@@ -31,6 +38,8 @@ from modelcycle.deployment.world import (
 )
 from modelcycle.engine.plan import Key
 from modelcycle.kube.kinds import (
+    ADMISSION_POLICY,
+    ADMISSION_POLICY_BINDING,
     CONFIG_MAP,
     CONTROLLER_REVISION,
     DEPLOYMENT,
@@ -40,15 +49,30 @@ from modelcycle.kube.kinds import (
     SERVICE,
     Kind,
 )
-from modelcycle.kube.names import LABEL_DEPLOYMENT
+from modelcycle.kube.names import LABEL_DEPLOYMENT, LABEL_LINEAGE
 from modelcycle.kube.port import Kube, Object
+from modelcycle.metrics.port import Samples
 
 TRUST_CONFIG_MAP: Final = "modelcycle-trust"
 """In the operator's namespace; data: namespace -> PEM public keys."""
 _PUBLIC_KEY: Final = re.compile(r"-----BEGIN PUBLIC KEY-----")
 
 
-async def observe(kube: Kube, operator_namespace: str, default_image: str, key: Key, now: datetime) -> World | None:
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """The latest reading of the pods' counters, or why there is none. Nothing here ever waits for one."""
+
+    samples: Samples | None = None
+    problem: str | None = None
+
+
+Read = Callable[[Key, Spec | None, State], Reading]
+"""Gives the latest reading of a key, and says to the sampler whether the key's pods are to be read."""
+
+
+async def observe(
+    kube: Kube, operator_namespace: str, default_image: str, key: Key, now: datetime, read: Read
+) -> World | None:
     """The World of one ModelDeployment; None when it is gone or being deleted."""
     body = await kube.get(MODEL_DEPLOYMENT, key.namespace, key.name)
     if body is None or body["metadata"].get("deletionTimestamp"):
@@ -62,6 +86,7 @@ async def observe(kube: Kube, operator_namespace: str, default_image: str, key: 
         wanted.add(target.hash)
     children = await _Children.read(kube, key, metadata["uid"], wanted)
     trust = await kube.get(CONFIG_MAP, operator_namespace, TRUST_CONFIG_MAP)
+    reading = read(key, spec, state)
     deployments = [deployment_view(item) for item in children.ours(DEPLOYMENT)]
     revisions = [revision_view(item) for item in children.ours(CONTROLLER_REVISION)]
     return World(
@@ -81,9 +106,14 @@ async def observe(kube: Kube, operator_namespace: str, default_image: str, key: 
         trust_source=f"{operator_namespace}/{TRUST_CONFIG_MAP}",
         deployments={view.child.revision: view for view in deployments},
         revisions={view.child.revision: view for view in revisions},
-        pods=_pods(children.pods, {view.child.name for view in deployments}),
-        service=children.one(SERVICE),
-        trust_map=children.one(CONFIG_MAP),
+        pods=_pods((pod for pod in children.pods if not _is_ending(pod)), deployments),
+        ending=_pods((pod for pod in children.pods if _is_ending(pod)), deployments),
+        service=children.named(SERVICE, key.name),
+        doors=children.doors(key.name),
+        samples=reading.samples,
+        samples_problem=reading.problem,
+        approvals_enforced=await _approvals_enforced(kube, spec),
+        trust_map=children.named(CONFIG_MAP, manifests.trust_name(key.name, metadata["uid"])),
         foreign=children.foreign(),
     )
 
@@ -102,13 +132,35 @@ async def _wanted(kube: Kube, key: Key, body: Object) -> tuple[Spec | None, Targ
     except SpecError as error:
         return None, Unresolved(DeploymentReason.INVALID_SPEC, str(error), stalled=True)
     name = spec.model.experiment
-    experiment = await kube.get(EXPERIMENT, key.namespace, name) if name else None
-    return spec, resolve(spec, experiment)
+    if name is None:
+        return spec, resolve(spec, None)
+    named = await kube.get(EXPERIMENT, key.namespace, name)
+    lineage = await kube.list(EXPERIMENT, key.namespace, {LABEL_LINEAGE: name})
+    return spec, resolve(spec, follow(named, lineage))
 
 
-def _pods(bodies: Iterable[Object], deployments: set[str]) -> tuple[PodView, ...]:
-    owned = ((body, pod_deployment(body)) for body in bodies if not body["metadata"].get("deletionTimestamp"))
-    return tuple(pod_view(body, name) for body, name in owned if name is not None and name in deployments)
+async def _approvals_enforced(kube: Kube, spec: Spec | None) -> bool:
+    """Whether the policies behind `spec.requests` stand unaltered. Asked only where an approval matters."""
+    if spec is None or (
+        spec.approval is not Approval.REQUEST and not any(r.verb is Verb.APPROVE for r in spec.requests)
+    ):
+        return False
+    for name in (policies.REQUESTS, policies.STATUS):
+        policy = await kube.get(ADMISSION_POLICY, "", name)
+        binding = await kube.get(ADMISSION_POLICY_BINDING, "", name)
+        if not policies.enforced(policy, binding):
+            return False
+    return True
+
+
+def _is_ending(pod: Object) -> bool:
+    return bool(pod["metadata"].get("deletionTimestamp"))
+
+
+def _pods(bodies: Iterable[Object], deployments: Sequence[DeploymentView]) -> tuple[PodView, ...]:
+    names = {view.child.name for view in deployments}
+    owned = ((body, pod_deployment(body)) for body in bodies)
+    return tuple(pod_view(body, name) for body, name in owned if name is not None and name in names)
 
 
 class _Children:
@@ -126,11 +178,13 @@ class _Children:
             kube.list(DEPLOYMENT, key.namespace, labels),
             kube.list(CONTROLLER_REVISION, key.namespace, labels),
             kube.list(POD, key.namespace, labels),
+            kube.list(SERVICE, key.namespace, labels),
         )
-        found = {DEPLOYMENT: listed[0], CONTROLLER_REVISION: listed[1], SERVICE: [], CONFIG_MAP: []}
+        found = {DEPLOYMENT: listed[0], CONTROLLER_REVISION: listed[1], SERVICE: listed[3], CONFIG_MAP: []}
         names = [(SERVICE, key.name), (CONFIG_MAP, manifests.trust_name(key.name, uid))]
         names += [(DEPLOYMENT, manifests.deployment_name(key.name, uid, item)) for item in sorted(wanted)]
         names += [(CONTROLLER_REVISION, manifests.revision_name(key.name, uid, item)) for item in sorted(wanted)]
+        names += [(SERVICE, manifests.door_name(key.name, uid, item)) for item in sorted(wanted)]
         missing = [(k, n) for k, n in names if not any(i["metadata"]["name"] == n for i in found[k])]
         extra = await asyncio.gather(*(kube.get(kind, key.namespace, name) for kind, name in missing))
         for (kind, _), body in zip(missing, extra, strict=True):
@@ -147,10 +201,14 @@ class _Children:
         """Objects whose controller we are and that are not on their way out."""
         return [body for body in self._found[kind] if self._is_ours(body)]
 
-    def one(self, kind: Kind) -> Child | None:
-        """The single object of a kind of which there is one."""
-        bodies = self.ours(kind)
-        return child_view(bodies[0]) if bodies else None
+    def named(self, kind: Kind, name: str) -> Child | None:
+        """Our object of this name."""
+        return next((child_view(body) for body in self.ours(kind) if body["metadata"]["name"] == name), None)
+
+    def doors(self, owner: str) -> dict[str, Child]:
+        """Our Services but the one that users ask, by the revision they reach."""
+        views = (child_view(body) for body in self.ours(SERVICE) if body["metadata"]["name"] != owner)
+        return {view.revision: view for view in views}
 
     def foreign(self) -> tuple[Foreign, ...]:
         """Objects that hold a name we need and are not ours."""

@@ -6,14 +6,38 @@ Owns the wire form of `status.{stable,canary,retiring,rejected,history}` and `st
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from enum import StrEnum
 from typing import Any, Final
 
 from modelcycle.api.conditions import timestamp
+from modelcycle.deployment import analysis as analyses
+from modelcycle.deployment import commands
+from modelcycle.deployment import intent as intents
+from modelcycle.deployment.analysis import AnalysisState
+from modelcycle.deployment.commands import Executed
+from modelcycle.deployment.intent import TrafficIntent
+from modelcycle.deployment.moments import optional_time, times
 
-STATE_VERSION: Final = 1
+STATE_VERSION: Final = 2
 REJECTED_LIMIT: Final = 20
 HISTORY_LIMIT: Final = 20
 REASON_TEXT_LIMIT: Final = 512
+
+
+_EPOCH: Final = datetime.fromtimestamp(0, UTC)
+
+
+class Stage(StrEnum):
+    """How far a canary is."""
+
+    STARTING = "Starting"
+    """Its pods come up; it gets no request."""
+    STEPS = "Steps"
+    """It gets the share of the current step."""
+    CAPACITY = "Capacity"
+    """It is to be promoted and grows to full size; the share stays."""
+    FORWARDING = "Forwarding"
+    """It has full size; stable's pods hand everything on to it before the Service moves."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,15 +53,24 @@ class RevisionRef:
 
 @dataclass(frozen=True, slots=True)
 class Canary:
-    """The revision being brought up; not serving yet."""
+    """The revision being brought up, compared and promoted."""
 
     ref: RevisionRef
     started_at: datetime
     trust: str
     """Hash of the trust set its pods were started with."""
     held_since: datetime | None = None
-    """Since when `paused` stops its progress clock."""
+    """Since when `paused` stops its clocks."""
     image_failing_since: datetime | None = None
+    rollout: str = ""
+    """Names this attempt; counters of pods carry it as a label."""
+    stage: Stage = Stage.STARTING
+    step: int = 0
+    since: datetime = _EPOCH
+    """When the stage or the step began."""
+    traffic_at: datetime | None = None
+    """When its share was first above 0."""
+    steps_hash: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +113,11 @@ class State:
     retiring: Retiring | None = None
     rejected: tuple[Rejection, ...] = ()
     history: tuple[Promotion, ...] = ()
+    traffic: TrafficIntent = TrafficIntent()
+    analysis: AnalysisState | None = None
+    """Evidence of this rollout, or of the last one."""
+    executed: tuple[Executed, ...] = ()
+    """Requests of people that were executed or refused, oldest first."""
 
     def referenced(self) -> tuple[RevisionRef, ...]:
         """Revisions that must keep their pods: stable, canary, retiring."""
@@ -94,9 +132,12 @@ def parse(status: Mapping[str, Any]) -> State:
     return State(
         stable=_ref(status["stable"]) if status.get("stable") else None,
         canary=_canary(canary) if canary else None,
-        retiring=Retiring(_ref(retiring), _time(retiring.get("movedAt"))) if retiring else None,
+        retiring=Retiring(_ref(retiring), optional_time(retiring.get("movedAt"))) if retiring else None,
         rejected=tuple(sorted(map(_rejection, status.get("rejected", ())), key=lambda item: item.at)),
         history=tuple(_promotion(item) for item in status.get("history", ())),
+        traffic=intents.from_plain(status.get("traffic") or {}),
+        analysis=analyses.from_plain(status["analysis"]) if status.get("analysis") else None,
+        executed=tuple(sorted(map(commands.from_plain, status.get("requests", ())), key=lambda e: (e.at, e.id))),
     )
 
 
@@ -108,25 +149,16 @@ def render(state: State, ready: Mapping[str, int]) -> dict[str, Any]:
     if state.canary:
         fields["canary"] = _render_canary(state.canary, ready)
     if state.retiring:
-        fields["retiring"] = _render_ref(state.retiring.ref, ready) | _times(movedAt=state.retiring.moved_at)
+        fields["retiring"] = _render_ref(state.retiring.ref, ready) | times(movedAt=state.retiring.moved_at)
     if state.rejected:
         fields["rejected"] = [_render_rejection(item) for item in state.rejected[-REJECTED_LIMIT:]]
     if state.history:
         fields["history"] = [_render_promotion(item) for item in state.history[-HISTORY_LIMIT:]]
+    if state.traffic.seq:
+        fields["traffic"] = intents.to_plain(state.traffic)
+    if state.executed:
+        fields["requests"] = [commands.to_plain(item) for item in state.executed]
     return fields
-
-
-def parse_time(text: str) -> datetime:
-    """RFC 3339 as Kubernetes writes it, with or without fractions."""
-    return datetime.fromisoformat(text.replace("Z", "+00:00")).astimezone(UTC)
-
-
-def _time(text: str | None) -> datetime | None:
-    return parse_time(text) if text else None
-
-
-def _times(**moments: datetime | None) -> dict[str, str]:
-    return {name: timestamp(moment) for name, moment in moments.items() if moment is not None}
 
 
 def _ref(raw: Mapping[str, Any]) -> RevisionRef:
@@ -141,10 +173,16 @@ def _ref(raw: Mapping[str, Any]) -> RevisionRef:
 def _canary(raw: Mapping[str, Any]) -> Canary:
     return Canary(
         ref=_ref(raw),
-        started_at=_time(raw.get("startedAt")) or datetime.fromtimestamp(0, UTC),
+        started_at=optional_time(raw.get("startedAt")) or _EPOCH,
         trust=raw.get("trust", ""),
-        held_since=_time(raw.get("heldSince")),
-        image_failing_since=_time(raw.get("imageFailingSince")),
+        held_since=optional_time(raw.get("heldSince")),
+        image_failing_since=optional_time(raw.get("imageFailingSince")),
+        rollout=raw.get("rollout", ""),
+        stage=Stage(raw.get("stage", Stage.STARTING)),
+        step=raw.get("step", 0),
+        since=optional_time(raw.get("stepStartedAt") or raw.get("startedAt")) or _EPOCH,
+        traffic_at=optional_time(raw.get("trafficAt")),
+        steps_hash=raw.get("stepsHash", ""),
     )
 
 
@@ -153,7 +191,7 @@ def _rejection(raw: Mapping[str, Any]) -> Rejection:
         ref=_ref(raw),
         reason=raw.get("reason", ""),
         message=raw.get("message", ""),
-        at=_time(raw.get("at")) or datetime.fromtimestamp(0, UTC),
+        at=optional_time(raw.get("at")) or _EPOCH,
         trust=raw.get("trust", ""),
         generation=raw.get("generation", 0),
     )
@@ -164,7 +202,7 @@ def _promotion(raw: Mapping[str, Any]) -> Promotion:
         from_=raw.get("from", ""),
         to=raw.get("to", ""),
         revision=raw.get("number", 0),
-        at=_time(raw.get("at")) or datetime.fromtimestamp(0, UTC),
+        at=optional_time(raw.get("at")) or _EPOCH,
         reason=raw.get("reason", ""),
     )
 
@@ -181,8 +219,18 @@ def _render_ref(ref: RevisionRef, ready: Mapping[str, int]) -> dict[str, Any]:
 
 def _render_canary(canary: Canary, ready: Mapping[str, int]) -> dict[str, Any]:
     fields = _render_ref(canary.ref, ready)
-    fields |= {"startedAt": timestamp(canary.started_at), "trust": canary.trust}
-    return fields | _times(heldSince=canary.held_since, imageFailingSince=canary.image_failing_since)
+    fields |= {
+        "startedAt": timestamp(canary.started_at),
+        "trust": canary.trust,
+        "rollout": canary.rollout,
+        "stage": canary.stage.value,
+        "step": canary.step,
+        "stepStartedAt": timestamp(canary.since),
+        "stepsHash": canary.steps_hash,
+    }
+    return fields | times(
+        heldSince=canary.held_since, imageFailingSince=canary.image_failing_since, trafficAt=canary.traffic_at
+    )
 
 
 def _render_rejection(item: Rejection) -> dict[str, Any]:

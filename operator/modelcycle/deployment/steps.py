@@ -1,87 +1,48 @@
-"""The steps of a replacement as a pure function State x World -> State: start, reject, drop, promote, retire.
+"""The transitions of a replacement as a pure function State x World -> State, in the order in which they are looked at.
 
-Owns every transition of the state. Each takes effect only after it was written to status (`effects` follows the written state), so a crash
-anywhere resumes. A newer or reverted spec always pre-empts what is under way. Must never look at the clock or ask the cluster.
+Owns that order, and start, drop, startup failures and retirement; evidence is `rollback`'s and `progress`'s. Each transition takes effect
+only after it was written to status (`effects` follows the written state), so a crash anywhere resumes. Taking a canary back is looked at
+before anything that moves it on; a newer or reverted spec pre-empts what is under way. Must never look at the clock or ask the cluster.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import timedelta
 from typing import Final
 
 from modelcycle.api.modeldeployment import DeploymentReason as Reason
 from modelcycle.api.modeldeployment import Spec
-from modelcycle.deployment.diagnose import Gravity, Problem, diagnose
+from modelcycle.api.rollout import SetWeight
+from modelcycle.deployment.diagnose import Gravity, Problem
+from modelcycle.deployment.intent import rollout_id
 from modelcycle.deployment.manifests import deployment_name
+from modelcycle.deployment.progress import progress
+from modelcycle.deployment.rejection import TRUST_REASONS, standing_rejection
+from modelcycle.deployment.requests import execute
 from modelcycle.deployment.revision import Target
-from modelcycle.deployment.status import Canary, Promotion, Rejection, Retiring, RevisionRef, State, remember
+from modelcycle.deployment.rollback import look, roll_back
+from modelcycle.deployment.status import Canary, RevisionRef, Stage, State
+from modelcycle.deployment.transition import (
+    Happening,
+    Transition,
+    capacity,
+    is_ready,
+    label,
+    problem_of,
+    reject,
+    without_canary,
+)
 from modelcycle.deployment.world import World
 
 IMAGE_BOUND: Final = timedelta(seconds=60)
 """How long an image may fail to be pulled before the revision is rejected."""
 
-CONTENT_REASONS: Final = frozenset(
-    {
-        Reason.DIGEST_MISMATCH,
-        Reason.SIGNATURE_MISSING,
-        Reason.SIGNATURE_INVALID,
-        Reason.PROVENANCE_INVALID,
-        Reason.BUNDLE_MALFORMED,
-        Reason.GOLDEN_MISMATCH,
-    }
-)
-"""The model itself was refused: the same revision stays rejected. Any other reason is tried anew after an edit of the spec."""
-TRUST_REASONS: Final = frozenset({Reason.NO_TRUSTED_KEY, Reason.SIGNATURE_INVALID, Reason.PROVENANCE_INVALID})
-"""Depend on the trust set: tried anew when it changes."""
 
-
-@dataclass(frozen=True, slots=True)
-class Happening:
-    """A transition worth an Event."""
-
-    reason: str
-    action: str
-    note: str
-    warning: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Step:
-    """The state after, and what happened."""
-
-    state: State
-    happened: tuple[Happening, ...] = ()
-
-
-def step(world: World, spec: Spec) -> Step:
-    """All transitions that the world allows now, in an order that looks at what is serving first."""
-    done = Step(_recover(world, _forget_lost(world)))
-    for transition in (_retire, _drop, _judge, _promote, _start):
+def step(world: World, spec: Spec) -> Transition:
+    """All transitions that the world allows now."""
+    done = Transition(_recover(world, _forget_lost(world)))
+    for transition in (_retire, look, roll_back, execute, _drop, _judge, progress, _start):
         done = transition(world, spec, done)
     return done
-
-
-def problem_of(world: World, revision: str) -> Problem | None:
-    """What keeps a revision from being Ready, if anything is known."""
-    name = deployment_name(world.name, world.uid, revision)
-    return diagnose(world.deployments.get(revision), (pod for pod in world.pods if pod.deployment == name))
-
-
-def standing_rejection(world: World, state: State, target: Target) -> Rejection | None:
-    """The rejection that keeps the target from being tried, None when there is none or it no longer holds."""
-    wanted = target.hash
-    for item in state.rejected:
-        if item.ref.revision != wanted:
-            continue
-        retrusted = item.reason in TRUST_REASONS and item.trust != world.trust.hash
-        edited = item.reason not in CONTENT_REASONS and item.generation != world.generation
-        return None if retrusted or edited else item
-    return None
-
-
-def is_ready(world: World, spec: Spec, revision: str) -> bool:
-    """All replicas of the revision are Ready."""
-    view = world.deployments.get(revision)
-    return view is not None and view.replicas == spec.server.replicas and view.ready >= spec.server.replicas
 
 
 def can_start(world: World, state: State, revision: str) -> bool:
@@ -118,7 +79,7 @@ def _recover(world: World, state: State) -> State:
     return replace(state, stable=RevisionRef(selected, stored.number, stored.digest, stored.uri))
 
 
-def _retire(world: World, spec: Spec, done: Step) -> Step:
+def _retire(world: World, spec: Spec, done: Transition) -> Transition:
     state = done.state
     if state.retiring is None or state.stable is None:
         return done
@@ -129,32 +90,33 @@ def _retire(world: World, spec: Spec, done: Step) -> Step:
         return replace(done, state=replace(state, retiring=replace(state.retiring, moved_at=world.now)))
     if world.now - moved_at < spec.guard_window:
         return done
-    note = f"{_label(state.stable)} serves alone; {_label(state.retiring.ref)} is scaled down and drains"
-    return _add(done, replace(state, retiring=None), Happening("ReplacementFinished", "Retire", note))
+    note = f"{label(state.stable)} serves alone; {label(state.retiring.ref)} is scaled down and drains"
+    return done.to(replace(state, retiring=None), Happening("ReplacementFinished", "Retire", note))
 
 
-def _drop(world: World, spec: Spec, done: Step) -> Step:
+def _drop(world: World, spec: Spec, done: Transition) -> Transition:
     """Leave a canary that the spec no longer asks for, or whose keys were taken away."""
     state = done.state
     target = world.target.hash if isinstance(world.target, Target) else None
-    done = _undo_unmoved(state, target, done)
+    done = _undo_unmoved(world, state, target, done)
     state = done.state
     if state.canary is None or (target == state.canary.ref.revision and world.trust.pem):
         return done
-    note = f"{_label(state.canary.ref)} is dropped: the spec no longer asks for it, or no key is trusted"
-    return _add(done, replace(state, canary=None), Happening("RevisionDropped", "Drop", note))
+    note = f"{label(state.canary.ref)} is dropped: the spec no longer asks for it, or no key is trusted"
+    return done.to(without_canary(state, world.now), Happening("RevisionDropped", "Drop", note))
 
 
-def _undo_unmoved(state: State, target: str | None, done: Step) -> Step:
+def _undo_unmoved(world: World, state: State, target: str | None, done: Transition) -> Transition:
     """The spec went back before the Service was seen on the new revision: the old one, still at full size, is stable again."""
     retiring = state.retiring
     if retiring is None or retiring.moved_at is not None or retiring.ref.revision != target:
         return done
-    note = f"the spec went back to {_label(retiring.ref)} before the Service had moved"
-    return _add(done, replace(state, stable=retiring.ref, retiring=None), Happening("RevisionDropped", "Drop", note))
+    note = f"the spec went back to {label(retiring.ref)} before the Service had moved"
+    back = without_canary(replace(state, stable=retiring.ref, retiring=None), world.now)
+    return done.to(back, Happening("RevisionDropped", "Drop", note))
 
 
-def _judge(world: World, spec: Spec, done: Step) -> Step:
+def _judge(world: World, spec: Spec, done: Transition) -> Transition:
     """Reject a canary that cannot become Ready."""
     canary = done.state.canary
     if canary is None:
@@ -166,59 +128,56 @@ def _judge(world: World, spec: Spec, done: Step) -> Step:
     elif canary.image_failing_since is None:
         canary = replace(canary, image_failing_since=world.now)
     state = replace(done.state, canary=canary)
-    verdict = _verdict(world, spec, canary, problem)
+    verdict = _verdict(world, spec, state, canary, problem)
     if verdict is None:
         return replace(done, state=state)
     if verdict.reason in TRUST_REASONS and canary.trust != world.trust.hash:
-        note = f"{_label(canary.ref)} starts again: the trusted keys changed meanwhile"
-        return _add(done, replace(state, canary=None), Happening("RevisionDropped", "Drop", note))
-    rejection = Rejection(canary.ref, verdict.reason, verdict.message, world.now, canary.trust, world.generation)
-    note = f"{_label(canary.ref)} is rejected: {verdict.message}"
-    rejected = replace(state, canary=None, rejected=remember(state.rejected, rejection))
-    return _add(done, rejected, Happening(verdict.reason, "Reject", note, warning=True))
+        note = f"{label(canary.ref)} starts again: the trusted keys changed meanwhile"
+        return done.to(without_canary(state, world.now), Happening("RevisionDropped", "Drop", note))
+    return reject(world, replace(done, state=state), canary, verdict.reason, verdict.message)
 
 
 def _clock(world: World, spec: Spec, canary: Canary) -> Canary:
-    """Stop the progress clock while paused; afterwards it goes on where it stood."""
+    """Stop the clocks while paused; afterwards they go on where they stood."""
     if spec.paused:
         return canary if canary.held_since else replace(canary, held_since=world.now)
     if canary.held_since is None:
         return canary
     held = max(world.now - canary.held_since, timedelta(0))
-    return replace(canary, started_at=canary.started_at + held, held_since=None)
+    return replace(
+        canary,
+        started_at=canary.started_at + held,
+        since=canary.since + held,
+        traffic_at=canary.traffic_at + held if canary.traffic_at else None,
+        held_since=None,
+    )
 
 
-def _verdict(world: World, spec: Spec, canary: Canary, problem: Problem | None) -> Problem | None:
-    if is_ready(world, spec, canary.ref.revision):
+def _verdict(world: World, spec: Spec, state: State, canary: Canary, problem: Problem | None) -> Problem | None:
+    if is_ready(world, canary.ref.revision, capacity(spec, state, canary.ref.revision)):
         return None
     if problem and problem.gravity is Gravity.FATAL:
+        if canary.traffic_at and problem.reason is Reason.SERVER_FAILED:
+            return replace(problem, reason=Reason.CANARY_CRASHED)
         return problem
     failing = canary.image_failing_since
     if problem and failing is not None and world.now - failing >= IMAGE_BOUND:
         return Problem(Gravity.FATAL, Reason.IMAGE_UNAVAILABLE, problem.message)
-    if spec.paused or world.now - canary.started_at < spec.progress_deadline:
+    if spec.paused or not _is_waited_for(spec, canary) or world.now - canary.since < spec.progress_deadline:
         return None
     last = f"; last problem: {problem.reason}: {problem.message}" if problem else ""
     seconds = int(spec.progress_deadline.total_seconds())
     return Problem(Gravity.FATAL, Reason.PROGRESS_DEADLINE_EXCEEDED, f"not Ready within {seconds} s{last}")
 
 
-def _promote(world: World, spec: Spec, done: Step) -> Step:
-    """Record that the canary is to serve; the Service follows in the same plan, and again after any crash."""
-    state = done.state
-    if state.canary is None or spec.paused or not is_ready(world, spec, state.canary.ref.revision):
-        return done
-    new, old = state.canary.ref, state.stable
-    # An unfinished move still has the Service on the revision before: that one, not the never-served stable, is what retires.
-    unfinished = state.retiring if state.retiring and state.retiring.moved_at is None else None
-    leaving = unfinished or (Retiring(old) if old else None)
-    entry = Promotion(old.digest if old else "", new.digest, new.number, world.now, "Ready")
-    promoted = replace(state, stable=new, canary=None, retiring=leaving, history=(*state.history, entry))
-    note = f"{_label(new)} has {spec.server.replicas} Ready replicas; the Service moves to it"
-    return _add(done, promoted, Happening("Promoted", "Promote", note))
+def _is_waited_for(spec: Spec, canary: Canary) -> bool:
+    """A canary that was Ready and lost a pod while evidence is gathered is given time: only growing has a deadline."""
+    if canary.stage is not Stage.STEPS or canary.step >= len(spec.canary.steps):
+        return canary.stage is not Stage.STEPS
+    return isinstance(spec.canary.steps[canary.step], SetWeight)
 
 
-def _start(world: World, spec: Spec, done: Step) -> Step:
+def _start(world: World, spec: Spec, done: Transition) -> Transition:
     state, target = done.state, world.target
     if state.canary or spec.paused or world.foreign or not world.trust.pem or not isinstance(target, Target):
         return done
@@ -229,14 +188,29 @@ def _start(world: World, spec: Spec, done: Step) -> Step:
         return done
     ref = RevisionRef(wanted, _number(world, state, wanted), target.digest, target.uri)
     warm = state.retiring is not None and state.retiring.ref.revision == wanted
+    rollout = rollout_id(world.uid, wanted, world.now)
+    # What served a moment ago needs no evidence, and without a stable revision there is nothing to compare with.
+    direct = warm or state.stable is None or not any(isinstance(s, SetWeight) and s.share for s in spec.canary.steps)
+    canary = Canary(
+        ref,
+        world.now,
+        world.trust.hash,
+        rollout=rollout,
+        stage=Stage.CAPACITY if direct else Stage.STARTING,
+        since=world.now,
+        steps_hash=spec.canary.steps_hash,
+    )
+    sender = state.stable.revision if state.stable else ""
     started = replace(
         state,
-        canary=Canary(ref, world.now, world.trust.hash),
+        canary=canary,
         retiring=None if warm else state.retiring,
         rejected=tuple(item for item in state.rejected if item.ref.revision != wanted),
+        traffic=state.traffic.changed(world.now, rollout=rollout, share=0, sender=sender, receiver=wanted, close=False),
+        analysis=None,
     )
-    note = f"{_label(ref)} starts with {spec.server.replicas} replicas; {target.uri}"
-    return _add(done, started, Happening("RevisionStarted", "Start", note))
+    note = f"{label(ref)} starts with {capacity(spec, started, wanted)} replicas; {target.uri}"
+    return done.to(started, Happening("RevisionStarted", "Start", note))
 
 
 def _number(world: World, state: State, revision: str) -> int:
@@ -246,16 +220,3 @@ def _number(world: World, state: State, revision: str) -> int:
     used += [ref.number for ref in state.referenced()]
     used += [item.ref.number for item in state.rejected] + [item.revision for item in state.history]
     return max(used, default=0) + 1
-
-
-def _label(ref: RevisionRef) -> str:
-    return f"revision {ref.number} ({short(ref.digest)})"
-
-
-def short(digest: str) -> str:
-    """First eight hex digits of a digest, as `kubectl get` shows it."""
-    return digest.removeprefix("sha256:")[:8]
-
-
-def _add(done: Step, state: State, happening: Happening) -> Step:
-    return Step(state, (*done.happened, happening))

@@ -8,9 +8,14 @@ from dataclasses import dataclass
 from modelcycle.api.conditions import Condition, Outcome
 from modelcycle.api.modeldeployment import DeploymentCondition, Spec
 from modelcycle.api.modeldeployment import DeploymentReason as Reason
+from modelcycle.api.rollout import Approval, Pause, percent
+from modelcycle.deployment.forecast import duration, remaining, rounded
+from modelcycle.deployment.progress import is_approval_missing
+from modelcycle.deployment.rejection import standing_rejection
 from modelcycle.deployment.revision import Target
-from modelcycle.deployment.status import RevisionRef, State
-from modelcycle.deployment.steps import is_ready, problem_of, short, standing_rejection
+from modelcycle.deployment.rollback import CountsState, counting, is_overdue
+from modelcycle.deployment.status import Canary, RevisionRef, Stage, State
+from modelcycle.deployment.transition import capacity, is_ready, label, problem_of, short
 from modelcycle.deployment.world import Foreign, World
 
 
@@ -81,7 +86,7 @@ def _owner(item: Foreign) -> str:
 def _untrusted(world: World, state: State) -> Verdict | None:
     if world.trust.pem:
         return None
-    serving = f"; {_label(state.stable)} was verified before and goes on, new pods cannot start" if state.stable else ""
+    serving = f"; {label(state.stable)} was verified before and goes on, new pods cannot start" if state.stable else ""
     return Verdict(Outcome.STALLED, Reason.NO_TRUSTED_KEY, no_key_message(world) + serving)
 
 
@@ -98,7 +103,7 @@ def _rejected(world: World, state: State) -> Verdict | None:
     item = standing_rejection(world, state, world.target)
     if item is None:
         return None
-    text = f"{_label(item.ref)} was rejected: {item.message}{_keeps(state)}"
+    text = f"{label(item.ref)} was rejected: {item.message}{_keeps(state)}"
     return Verdict(Outcome.STALLED, item.reason, text)
 
 
@@ -113,27 +118,91 @@ def _coming(world: World, spec: Spec, state: State) -> Verdict | None:
         text = f"pods of an earlier attempt at model {short(target.digest)} are still ending{_keeps(state)}"
         return Verdict(Outcome.RECONCILING, Reason.WAITING_FOR_CLEANUP, text)
     ref = state.canary.ref
+    wanted = capacity(spec, state, ref.revision)
+    if is_ready(world, ref.revision, wanted):
+        return _compared(world, spec, state, state.canary)
     problem = problem_of(world, ref.revision)
-    if problem is not None and not is_ready(world, spec, ref.revision):
-        return Verdict(Outcome.RECONCILING, problem.reason, f"{_label(ref)}: {problem.message}{_keeps(state)}")
+    if problem is not None:
+        return Verdict(Outcome.RECONCILING, problem.reason, f"{label(ref)}: {problem.message}{_keeps(state)}")
     ready = world.ready.get(ref.revision, 0)
-    text = f"{_label(ref)}: {ready} of {spec.server.replicas} replicas Ready{_keeps(state)}"
-    return Verdict(Outcome.RECONCILING, Reason.REVISION_STARTING, text)
+    text = f"{label(ref)}: {ready} of {wanted} replicas Ready{_keeps(state)}"
+    promoting = state.canary.stage is Stage.CAPACITY and state.canary.traffic_at is not None
+    return Verdict(Outcome.RECONCILING, Reason.PROMOTING if promoting else Reason.REVISION_STARTING, text)
+
+
+def _compared(world: World, spec: Spec, state: State, canary: Canary) -> Verdict:
+    """What a canary waits for that has the pods it needs."""
+    if is_approval_missing(spec, state, lambda: world.approvals_enforced):
+        return _unapproved(world, spec, canary)
+    if canary.stage in (Stage.CAPACITY, Stage.FORWARDING):
+        text = f"{label(canary.ref)} has its replicas and gets all requests, then the Service moves to it"
+        return Verdict(Outcome.RECONCILING, Reason.PROMOTING, text)
+    counts = counting(world, spec, state)
+    where = f"{percent(state.traffic.share)} % to {short(canary.ref.digest)}"
+    if counts.state is CountsState.MISSING:
+        return Verdict(Outcome.RECONCILING, Reason.METRICS_UNAVAILABLE, f"{where}: held, {counts.message}")
+    if counts.state is CountsState.INCONSISTENT:
+        return Verdict(Outcome.RECONCILING, Reason.COUNTS_INCONSISTENT, f"{where}: held, {counts.message}")
+    if state.stable and not world.answering(state.stable.revision):
+        text = (
+            f"{where}: held, stable {short(state.stable.digest)} has no Ready pod to compare with or to send requests"
+        )
+        return Verdict(Outcome.RECONCILING, Reason.REPLICAS_NOT_READY, text)
+    if is_overdue(world, spec, state):
+        text = f"{where}: no verdict within maxDuration; {_evidence(spec, state)}; PromoteFull or Abort decides"
+        return Verdict(Outcome.RECONCILING, Reason.CANARY_PAUSED, text)
+    step = spec.canary.steps[canary.step] if canary.step < len(spec.canary.steps) else None
+    if canary.stage is Stage.STEPS and isinstance(step, Pause):
+        wait = "until a Promote request" if step.duration is None else f"for {duration(step.duration.total_seconds())}"
+        text = f"{where}: paused {wait}; {_evidence(spec, state)}"
+        return Verdict(Outcome.RECONCILING, Reason.CANARY_PAUSED, text)
+    return Verdict(Outcome.RECONCILING, Reason.CANARY_IN_PROGRESS, f"{where}: {_evidence(spec, state)}")
+
+
+def _unapproved(world: World, spec: Spec, canary: Canary) -> Verdict:
+    digest = short(canary.ref.digest)
+    if spec.approval is Approval.GIT:
+        text = (
+            f"{digest} waits: spec.approval.source is Git, so spec.model has to pin uri and digest in a reviewed commit"
+        )
+        return Verdict(Outcome.RECONCILING, Reason.AWAITING_APPROVAL, text)
+    if not world.approvals_enforced:
+        text = f"{digest} waits: the admission policies behind approvals are absent or altered (manifests/base/policies.yaml)"
+        return Verdict(Outcome.RECONCILING, Reason.APPROVALS_UNENFORCED, text)
+    text = f"{digest} is Ready and waits for `kubectl modelcycle approve {world.name} -n {world.namespace}`"
+    return Verdict(Outcome.RECONCILING, Reason.AWAITING_APPROVAL, text)
+
+
+def _evidence(spec: Spec, state: State) -> str:
+    """`no harm so far, about 310 more canary requests until promotion (6 min)`."""
+    analysis = state.analysis
+    if analysis is None or not analysis.evidence.canary.n:
+        return "no request has reached the canary yet"
+    counts = analysis.evidence.canary
+    so_far = "no harm so far" if not counts.events else f"{counts.events} of {counts.n} answers bad so far"
+    needed = remaining(spec, analysis)
+    if needed is None:
+        return f"{so_far}, promotion is not to be expected at these rates"
+    if needed == 0:
+        return f"{so_far}, the evidence for promotion is there"
+    rate = analysis.rate
+    eta = f" ({duration(needed / rate)})" if rate else ""
+    return f"{so_far}, about {rounded(needed)} more canary requests until promotion{eta}"
 
 
 def _serving(world: World, spec: Spec, state: State) -> Verdict:
     stable = state.stable
     assert stable is not None  # _coming has answered every state in which the target is not stable
     if world.selected != stable.revision:
-        text = f"the Service moves to {_label(stable)}"
+        text = f"the Service moves to {label(stable)}"
         return Verdict(Outcome.RECONCILING, Reason.SELECTOR_MOVING, text)
     if state.retiring is not None:
         seconds = int(spec.guard_window.total_seconds())
-        text = f"{_label(stable)} serves; {_label(state.retiring.ref)} is kept at full size for {seconds} s"
+        text = f"{label(stable)} serves; {label(state.retiring.ref)} is kept at full size for {seconds} s"
         return Verdict(Outcome.RECONCILING, Reason.GUARD_WINDOW, text)
-    if not is_ready(world, spec, stable.revision):
+    if not is_ready(world, stable.revision, spec.server.replicas):
         return _short_of_replicas(world, spec, stable)
-    text = f"{_label(stable)} serves with {spec.server.replicas} Ready replicas"
+    text = f"{label(stable)} serves with {spec.server.replicas} Ready replicas"
     if spec.paused:
         return Verdict(Outcome.READY, Reason.PAUSED, f"paused; {text}")
     return Verdict(Outcome.READY, Reason.SERVING, text)
@@ -141,7 +210,7 @@ def _serving(world: World, spec: Spec, state: State) -> Verdict:
 
 def _short_of_replicas(world: World, spec: Spec, stable: RevisionRef) -> Verdict:
     ready = world.ready.get(stable.revision, 0)
-    text = f"{_label(stable)}: {ready} of {spec.server.replicas} replicas Ready"
+    text = f"{label(stable)}: {ready} of {spec.server.replicas} replicas Ready"
     problem = problem_of(world, stable.revision)
     if problem is not None:
         text += f"; {problem.reason}: {problem.message}"
@@ -153,8 +222,4 @@ def _is_stable(target: Target, state: State) -> bool:
 
 
 def _keeps(state: State) -> str:
-    return f"; {_label(state.stable)} keeps serving" if state.stable else ""
-
-
-def _label(ref: RevisionRef) -> str:
-    return f"revision {ref.number} ({short(ref.digest)})"
+    return f"; {label(state.stable)} keeps serving" if state.stable else ""

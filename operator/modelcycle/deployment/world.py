@@ -12,11 +12,14 @@ from modelcycle.api.modeldeployment import Spec
 from modelcycle.deployment.revision import Target
 from modelcycle.deployment.status import State
 from modelcycle.kube.names import LABEL_REVISION
+from modelcycle.metrics.port import Samples
+from modelcycle_bundle import traffic
 
 Json = Mapping[str, Any]
 
 FETCH_CONTAINER: Final = "fetch"
 SERVER_CONTAINER: Final = "server"
+DOOR_PORT: Final = 80
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,14 +81,18 @@ class ContainerView:
 
 @dataclass(frozen=True, slots=True)
 class PodView:
-    """One pod of one of our Deployments that is not being deleted."""
+    """One pod of one of our Deployments."""
 
     name: str
+    uid: str
     deployment: str
+    revision: str
     ready: bool
     unschedulable: str | None
     fetch: ContainerView
     server: ContainerView
+    traffic: str | None = None
+    """Text of its traffic annotation; None when it has none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,7 +147,17 @@ class World:
     revisions: Mapping[str, RevisionView] = field(default_factory=dict)
     pods: tuple[PodView, ...] = ()
     """Pods of our Deployments, without those being deleted."""
+    ending: tuple[PodView, ...] = ()
+    """Those being deleted: they may still answer, and hand requests on."""
     service: Child | None = None
+    doors: Mapping[str, Child] = field(default_factory=dict)
+    """Services through which pods of another revision reach a revision, by its hash."""
+    samples: Samples | None = None
+    """Latest finished reading of the pods' counters; only while a rollout needs it."""
+    samples_problem: str | None = None
+    """Why the last reading failed as a whole."""
+    approvals_enforced: bool = False
+    """The admission policies that bind an approval to its author are in force."""
     trust_map: Child | None = None
     foreign: tuple[Foreign, ...] = ()
 
@@ -148,6 +165,18 @@ class World:
     def ready(self) -> Mapping[str, int]:
         """Pods that answer, by revision hash."""
         return {revision: view.answering for revision, view in self.deployments.items()}
+
+    def answering(self, revision: str) -> tuple[PodView, ...]:
+        """Ready pods of a revision that are not being deleted."""
+        return tuple(pod for pod in self.pods if pod.ready and pod.revision == revision)
+
+    def address(self, revision: str) -> str | None:
+        """`address:port` of the door to a revision; None before it has one."""
+        door = self.doors.get(revision)
+        address = door.body.get("spec", {}).get("clusterIP", "") if door else ""
+        if not address or address == "None":
+            return None
+        return f"[{address}]:{DOOR_PORT}" if ":" in address else f"{address}:{DOOR_PORT}"
 
     @property
     def selected(self) -> str | None:
@@ -225,13 +254,17 @@ def pod_view(body: Json, deployment: str) -> PodView:
     conditions = {c["type"]: c for c in status.get("conditions", ())}
     scheduled = conditions.get("PodScheduled", {})
     unschedulable = scheduled.get("reason") == "Unschedulable" and scheduled.get("status") == "False"
+    metadata = body["metadata"]
     return PodView(
-        name=body["metadata"]["name"],
+        name=metadata["name"],
+        uid=metadata.get("uid", ""),
         deployment=deployment,
+        revision=(metadata.get("labels") or {}).get(LABEL_REVISION, ""),
         ready=conditions.get("Ready", {}).get("status") == "True",
         unschedulable=scheduled.get("message", "") if unschedulable else None,
         fetch=_container(status.get("initContainerStatuses", ()), FETCH_CONTAINER),
         server=_container(status.get("containerStatuses", ()), SERVER_CONTAINER),
+        traffic=(metadata.get("annotations") or {}).get(traffic.ANNOTATION),
     )
 
 

@@ -21,7 +21,7 @@ def pod(
     ready: bool = False,
     unschedulable: str | None = None,
 ) -> PodView:
-    return PodView("p", "d", ready, unschedulable, fetch, server)
+    return PodView("p", "u", "d", "r", ready, unschedulable, fetch, server)
 
 
 def ended(code: int, message: str = "", restarts: int = 1) -> ContainerView:
@@ -82,7 +82,7 @@ def test_what_is_no_problem_yet(seen: PodView) -> None:
 
 def test_worst_of_several_pods_in_any_order() -> None:
     tampered = pod(ended(1, said(FailureReason.DIGEST_MISMATCH)))
-    waiting = PodView("a", "d", False, "no node", ContainerView(), ContainerView())
+    waiting = PodView("a", "u", "d", "r", False, "no node", ContainerView(), ContainerView())
     for pods in ([tampered, waiting], [waiting, tampered]):
         problem = diagnose(None, pods)
         assert problem is not None

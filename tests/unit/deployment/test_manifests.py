@@ -8,7 +8,7 @@ import pytest
 from modelcycle.deployment import manifests
 from modelcycle.deployment.compare import holds, same_quantity
 from modelcycle.deployment.revision import Target
-from modelcycle_bundle import layout
+from modelcycle_bundle import layout, traffic
 from modelcycle_bundle.contract import FetchTask, from_json
 
 TARGET = Target("s3://models/scrap/sha256-" + "a" * 64, "sha256:" + "a" * 64, secret=None, image=None)
@@ -34,7 +34,7 @@ def test_only_the_fetch_step_has_store_credentials_and_keys() -> None:
     fetch, server = spec["initContainers"][0], spec["containers"][0]
     assert fetch["envFrom"] == [{"secretRef": {"name": "modelcycle-store", "optional": True}}]
     assert "envFrom" not in server
-    assert {m["mountPath"] for m in server["volumeMounts"]} == {layout.BUNDLE_MOUNT, "/tmp"}
+    assert {m["mountPath"] for m in server["volumeMounts"]} == {layout.BUNDLE_MOUNT, "/tmp", traffic.VOLUME_DIR}
     assert all(m.get("readOnly") for m in server["volumeMounts"] if m["mountPath"] == layout.BUNDLE_MOUNT)
     assert not any("secret" in volume for volume in spec["volumes"])
 

@@ -18,7 +18,7 @@ async def serving(letter: str = "a", replicas: int = 2, **behaviours: Behaviour)
 async def test_first_revision_serves_without_a_replacement_delivery_1() -> None:
     lab = await serving()
     assert lab.condition("Available")["status"] == "True"  # type: ignore[index]
-    assert lab.status["summary"] == {"stable": "a" * 8, "canary": "-"}
+    assert lab.status["summary"] == {"stable": "a" * 8, "canary": "-", "weight": "-"}
     assert lab.status["endpoint"] == "http://scrap.plant-7.svc:80"
     assert await lab.quiet() == []
 
@@ -221,7 +221,7 @@ async def test_revert_inside_the_guard_window_is_warm() -> None:
     lab.apply(model=model("b"), server={"replicas": 2})
     await lab.run(until=lambda: lab.reason == "GuardWindow")
     lab.apply(model=model("a"), server={"replicas": 2})
-    await lab.run(seconds=3, until=lambda: lab.serving == "a")
+    await lab.run(seconds=8, until=lambda: lab.serving == "a")
     assert (lab.serving, lab.sizes()) == ("a", {"a": 2, "b": 2})
     await lab.run(seconds=60)
     assert (lab.reason, lab.sizes()) == ("Serving", {"a": 2, "b": 0})
@@ -302,6 +302,6 @@ async def test_kept_revision_comes_back_with_its_own_template() -> None:
 
 async def test_state_of_a_newer_operator_is_held() -> None:
     lab = await serving()
-    lab.kube.set_status(MODEL_DEPLOYMENT, NAMESPACE, NAME, {**lab.status, "stateVersion": 2})
+    lab.kube.set_status(MODEL_DEPLOYMENT, NAMESPACE, NAME, {**lab.status, "stateVersion": 3})
     lab.apply(model=model("b"), server={"replicas": 2})
     assert await lab.quiet() == []

@@ -17,7 +17,7 @@ from modelcycle.settings import Settings
 
 
 async def look(lab: Lab) -> tuple[World, Spec]:
-    reconciler = DeploymentReconciler(lab.kube, Settings("t", lab.serving_image, operator_namespace=SYSTEM))
+    reconciler = DeploymentReconciler(lab.kube, Settings("t", lab.serving_image, operator_namespace=SYSTEM), {})
     world = await reconciler.observe(Key("ModelDeployment", NAMESPACE, NAME), lab.now)
     assert world is not None
     assert world.spec is not None

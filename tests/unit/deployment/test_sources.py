@@ -117,7 +117,7 @@ async def test_new_resources_are_a_new_revision_of_the_same_digest() -> None:
 
 
 def test_references_name_the_experiment() -> None:
-    reconciler = DeploymentReconciler(Lab().kube, Settings("t", "s"))
+    reconciler = DeploymentReconciler(Lab().kube, Settings("t", "s"), {})
     body = {"metadata": {"namespace": NAMESPACE, "name": "x"}, "spec": {"model": REF}}
     assert list(reconciler.references(body)) == [Key("Experiment", NAMESPACE, NAME)]
     assert list(reconciler.references({"metadata": {"namespace": NAMESPACE}, "spec": {"model": model("a")}})) == []

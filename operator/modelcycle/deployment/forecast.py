@@ -1,0 +1,28 @@
+"""How long a rollout still takes, in canary requests and in words for people. Pure; promises nothing, decides nothing."""
+
+import math
+
+from modelcycle.api.modeldeployment import Spec
+from modelcycle.deployment.analysis import AnalysisState
+from modelcycle.deployment.rollback import design_of
+from modelcycle.stats.planner import MOST, requests_until_promotion
+
+
+def remaining(spec: Spec, analysis: AnalysisState) -> int | None:
+    """About how many more canary requests promotion takes when they go as so far; None when it is not to be expected."""
+    stable = analysis.evidence.stable
+    rate = stable.events / stable.n if stable.n else 0.0
+    needed = requests_until_promotion(analysis.evidence, design_of(spec), rate)
+    return None if needed >= MOST else needed
+
+
+def duration(seconds: float) -> str:
+    """`45 s`, `6 min`, `2 h`."""
+    if seconds < 90:
+        return f"{max(1, math.ceil(seconds))} s"
+    return f"{math.ceil(seconds / 60)} min" if seconds < 5400 else f"{math.ceil(seconds / 3600)} h"
+
+
+def rounded(requests: int) -> int:
+    """Two digits: more would promise what nobody knows."""
+    return int(float(f"{requests:.2g}"))

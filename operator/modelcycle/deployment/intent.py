@@ -1,0 +1,75 @@
+"""What was decided about requests that pods hand on, as it stands in status. Pure.
+
+Owns the order of traffic changes (`seq`), the name of a rollout and the place in status. Knows no pod.
+"""
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Final
+
+from modelcycle.api.conditions import timestamp
+from modelcycle.deployment.moments import parse_time
+from modelcycle.kube.names import uid_hash
+from modelcycle_bundle.traffic import SHARE_DENOMINATOR
+
+ALL: Final = SHARE_DENOMINATOR
+
+
+@dataclass(frozen=True, slots=True)
+class TrafficIntent:
+    """What was decided last. The zero value: nothing ever was."""
+
+    seq: int = 0
+    rollout: str = ""
+    share: int = 0
+    """Of ALL requests that reach pods of `sender`."""
+    sender: str = ""
+    """Revision whose pods hand requests on."""
+    receiver: str = ""
+    close: bool = False
+    at: datetime | None = None
+
+    def changed(self, now: datetime, **to: Any) -> "TrafficIntent":
+        """The next intent: `to` over this one, with the next `seq`."""
+        fields: dict[str, Any] = {
+            "rollout": self.rollout,
+            "share": self.share,
+            "sender": self.sender,
+            "receiver": self.receiver,
+            "close": self.close,
+        }
+        return TrafficIntent(seq=self.seq + 1, at=now, **{**fields, **to})
+
+
+def rollout_id(uid: str, revision: str, started_at: datetime) -> str:
+    """Names one attempt at one revision; its first part names the ModelDeployment."""
+    attempt = hashlib.sha256(f"{uid}|{revision}|{timestamp(started_at)}".encode()).hexdigest()[:8]
+    return f"{uid_hash(uid)}-{attempt}"
+
+
+def from_plain(raw: Mapping[str, Any]) -> TrafficIntent:
+    """Read `status.traffic`."""
+    return TrafficIntent(
+        seq=raw.get("seq", 0),
+        rollout=raw.get("rollout", ""),
+        share=raw.get("share", 0),
+        sender=raw.get("from", ""),
+        receiver=raw.get("to", ""),
+        close=raw.get("close", False),
+        at=parse_time(raw["at"]) if raw.get("at") else None,
+    )
+
+
+def to_plain(intent: TrafficIntent) -> dict[str, Any]:
+    """`status.traffic`."""
+    fields = {
+        "seq": intent.seq,
+        "rollout": intent.rollout,
+        "share": intent.share,
+        "from": intent.sender,
+        "to": intent.receiver,
+        "close": intent.close,
+    }
+    return fields | ({"at": timestamp(intent.at)} if intent.at else {})

@@ -1,0 +1,40 @@
+"""How long a rejection stands: until a Retry, an edit of the spec, or other trusted keys, by its reason. Pure."""
+
+from typing import Final
+
+from modelcycle.api.modeldeployment import DeploymentReason as Reason
+from modelcycle.deployment.revision import Target
+from modelcycle.deployment.status import Rejection, State
+from modelcycle.deployment.world import World
+
+CONTENT_REASONS: Final = frozenset(
+    {
+        Reason.DIGEST_MISMATCH,
+        Reason.SIGNATURE_MISSING,
+        Reason.SIGNATURE_INVALID,
+        Reason.PROVENANCE_INVALID,
+        Reason.BUNDLE_MALFORMED,
+        Reason.GOLDEN_MISMATCH,
+        Reason.CANARY_FAILED,
+        Reason.CANARY_FAIL_FAST,
+        Reason.CANARY_CRASHED,
+        Reason.INCOMPATIBLE_SIGNATURE,
+        Reason.INCONCLUSIVE,
+        Reason.ABORTED,
+    }
+)
+"""The model itself was refused: the same revision stays rejected until a Retry. Any other reason is tried anew after an edit."""
+TRUST_REASONS: Final = frozenset({Reason.NO_TRUSTED_KEY, Reason.SIGNATURE_INVALID, Reason.PROVENANCE_INVALID})
+"""Depend on the trust set: tried anew when it changes."""
+
+
+def standing_rejection(world: World, state: State, target: Target) -> Rejection | None:
+    """The rejection that keeps the target from being tried, None when there is none or it no longer holds."""
+    wanted = target.hash
+    for item in state.rejected:
+        if item.ref.revision != wanted:
+            continue
+        retrusted = item.reason in TRUST_REASONS and item.trust != world.trust.hash
+        edited = item.reason not in CONTENT_REASONS and item.generation != world.generation
+        return None if retrusted or edited else item
+    return None

@@ -1,0 +1,120 @@
+"""The whole status of a ModelDeployment as fields. Pure.
+
+Owns what people see: summary, weights, evidence in numbers. Decides nothing; the state it renders is read back by `status`.
+"""
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+from modelcycle.api import conditions
+from modelcycle.api.conditions import timestamp
+from modelcycle.api.modeldeployment import Spec
+from modelcycle.api.rollout import percent
+from modelcycle.deployment import status
+from modelcycle.deployment.analysis import ERRORS, AnalysisState, LookRecord, score, state_text
+from modelcycle.deployment.forecast import duration, remaining
+from modelcycle.deployment.manifests import service_url
+from modelcycle.deployment.rollback import CountsState, counting, design_of
+from modelcycle.deployment.status import State
+from modelcycle.deployment.traffic import is_applied
+from modelcycle.deployment.transition import short
+from modelcycle.deployment.verdict import Verdict, domain_conditions
+from modelcycle.deployment.world import World
+from modelcycle.stats import evidence
+from modelcycle.stats.evidence import Counts
+
+NONE: Final = "-"
+
+
+def render(world: World, spec: Spec | None, state: State, answer: Verdict) -> dict[str, Any]:
+    """`.status`."""
+    fields = status.render(state, world.ready)
+    if state.canary and spec:
+        fields["canary"] = fields["canary"] | {"stepCount": len(spec.canary.steps), "weight": _weight(world, state)}
+    if state.analysis and state.analysis.evidence.looks and spec:
+        fields["analysis"] = _analysis(world, spec, state, state.analysis)
+    return {
+        **fields,
+        "observedGeneration": world.generation,
+        "endpoint": service_url(world.namespace, world.name),
+        "summary": _summary(state),
+        "conditions": conditions.build(
+            world.raw_status.get("conditions", ()),
+            outcome=answer.outcome,
+            reason=answer.reason,
+            message=answer.message,
+            generation=world.generation,
+            now=world.now,
+            domain=domain_conditions(world, state),
+        ),
+    }
+
+
+def _summary(state: State) -> dict[str, str]:
+    return {
+        "stable": short(state.stable.digest) if state.stable else NONE,
+        "canary": short(state.canary.ref.digest) if state.canary else NONE,
+        "weight": percent(state.traffic.share) if state.canary and state.stable else NONE,
+    }
+
+
+def _weight(world: World, state: State) -> dict[str, str]:
+    desired = percent(state.traffic.share)
+    before = world.raw_status.get("canary", {}).get("weight", {}).get("applied", "0")
+    realised = state.analysis.realised if state.analysis else None
+    return {
+        "desired": desired,
+        "applied": desired if is_applied(world, state.traffic) else before,
+        "realised": NONE if realised is None else f"{100 * realised:.3g}",
+    }
+
+
+def _analysis(world: World, spec: Spec, state: State, analysis: AnalysisState) -> dict[str, Any]:
+    fields: dict[str, Any] = {
+        "rollout": analysis.rollout,
+        "looks": analysis.evidence.looks,
+        "phi": f"{analysis.dispersion.phi:.3g}",
+        "metrics": [_metric(world, spec, state, analysis)],
+        "history": [_look(item) for item in analysis.recent],
+        "state": state_text(analysis),
+    }
+    return fields | ({"lastLookAt": timestamp(analysis.last_look_at)} if analysis.last_look_at else {})
+
+
+def _metric(world: World, spec: Spec, state: State, analysis: AnalysisState) -> dict[str, Any]:
+    design = design_of(spec)
+    verdict = evidence.verdict(analysis.evidence, design)
+    if state.canary and counting(world, spec, state).state is not CountsState.USABLE:
+        verdict = evidence.Verdict.PROVIDER_ERROR
+    fields: dict[str, Any] = {
+        "name": ERRORS,
+        "verdict": verdict.value,
+        "canary": _counts(analysis.evidence.canary),
+        "stable": _counts(analysis.evidence.stable),
+        "evidence": {
+            "rollback": score(evidence.log_rollback(analysis.evidence)),
+            "rollbackAt": score(design.log_rollback_at),
+            "promote": score(evidence.log_promote(analysis.evidence, design)),
+            "promoteAt": score(design.log_promote_at),
+        },
+    }
+    needed = remaining(spec, analysis) if state.canary else None
+    if needed is None:
+        return fields
+    rate = analysis.rate
+    return fields | {"needed": needed} | ({"eta": duration(needed / rate)} if rate else {})
+
+
+def _look(item: LookRecord) -> dict[str, Any]:
+    return {
+        "at": timestamp(item.at),
+        "canary": _counts(item.look.canary),
+        "stable": _counts(item.look.stable),
+        "rollback": score(item.log_rollback),
+        "promote": score(item.log_promote),
+        "verdict": item.verdict.value,
+    }
+
+
+def _counts(counts: Counts) -> Mapping[str, int]:
+    return {"n": counts.n, "events": counts.events}

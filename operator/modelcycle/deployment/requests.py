@@ -1,0 +1,119 @@
+"""What a person's request does to a rollout: each entry of `spec.requests` is executed or refused once, with words for the record. Pure.
+
+Owns the meaning of the verbs. Must never execute an id twice, nor a request for another digest than the one it names.
+"""
+
+from dataclasses import replace
+
+from modelcycle.api.modeldeployment import DeploymentReason as Reason
+from modelcycle.api.modeldeployment import Spec
+from modelcycle.api.rollout import UserRequest, Verb
+from modelcycle.deployment.commands import RequestResult, pending, record, remember
+from modelcycle.deployment.rejection import standing_rejection
+from modelcycle.deployment.revision import Target
+from modelcycle.deployment.status import Canary, Stage
+from modelcycle.deployment.transition import Happening, Transition, label, reject, short
+from modelcycle.deployment.world import World
+
+Answer = tuple[Transition, RequestResult, str]
+
+
+def execute(world: World, spec: Spec, done: Transition) -> Transition:
+    """Every request that nothing was done about yet, in the order of their ids."""
+    for request in pending(spec.requests, done.state.executed):
+        if not _is_early(world, done, request):
+            done = _one(world, spec, done, request)
+    return done
+
+
+def _is_early(world: World, done: Transition, request: UserRequest) -> bool:
+    """A request about a canary that is about to start waits for it: Git may ask for a model and its promotion in one commit."""
+    state, target = done.state, world.target
+    if request.verb in (Verb.APPROVE, Verb.RETRY, Verb.UNDO) or state.canary or not isinstance(target, Target):
+        return False
+    is_coming = state.stable is None or state.stable.revision != target.hash
+    concerns_it = request.digest in (None, target.digest)
+    return is_coming and concerns_it and standing_rejection(world, state, target) is None
+
+
+def _one(world: World, spec: Spec, done: Transition, request: UserRequest) -> Transition:
+    after, result, message = _answer(world, spec, done, request)
+    entry = record(request, request.digest or _concerned(world, done), world.now, result, message)
+    state = replace(after.state, executed=remember(after.state.executed, entry, spec.requests))
+    note = f"{request.verb} by {request.by} ({request.reason or 'no reason given'}): {result}: {message}"
+    refused = result is RequestResult.REFUSED
+    return after.to(state, Happening(f"Request{result}", request.verb.value, note, warning=refused))
+
+
+def _answer(world: World, spec: Spec, done: Transition, request: UserRequest) -> Answer:
+    match request.verb:
+        case Verb.APPROVE:
+            return _approve(world, done, request)
+        case Verb.RETRY:
+            return _retry(world, done, request)
+        case Verb.UNDO:
+            return _refused(
+                done,
+                "not offered yet: ask for the earlier digest in spec.model; within the guard window it is back at once",
+            )
+    canary = done.state.canary
+    if canary is None:
+        return _refused(done, "there is no canary")
+    if request.digest is not None and request.digest != canary.ref.digest:
+        return _refused(done, f"the canary is {short(canary.ref.digest)}, not {short(request.digest)}")
+    if request.verb is Verb.ABORT:
+        why = f": {request.reason}" if request.reason else ""
+        rejected = reject(world, done, canary, Reason.ABORTED, f"taken back by {request.by}{why}")
+        return rejected, RequestResult.EXECUTED, f"{label(canary.ref)} was taken back"
+    if request.verb is Verb.PROMOTE_FULL:
+        return _promote_full(world, done, canary)
+    return _promote(world, spec, done, canary)
+
+
+def _approve(world: World, done: Transition, request: UserRequest) -> Answer:
+    if not world.approvals_enforced:
+        return _refused(
+            done, "the admission policies behind approvals are absent or altered: an approval proves nothing"
+        )
+    digest = request.digest or _concerned(world, done)
+    if not digest:
+        return _refused(done, "there is no digest to approve: name one")
+    return done, RequestResult.EXECUTED, f"{short(digest)} may get requests"
+
+
+def _retry(world: World, done: Transition, request: UserRequest) -> Answer:
+    digest = request.digest or _concerned(world, done)
+    kept = tuple(item for item in done.state.rejected if item.ref.digest != digest)
+    if len(kept) == len(done.state.rejected):
+        return _refused(done, f"{short(digest) or 'nothing'} is not rejected")
+    forgiven = replace(done, state=replace(done.state, rejected=kept))
+    return forgiven, RequestResult.EXECUTED, f"{short(digest)} is tried anew, from zero evidence"
+
+
+def _promote(world: World, spec: Spec, done: Transition, canary: Canary) -> Answer:
+    if canary.stage is not Stage.STEPS:
+        return _refused(done, f"the canary is at {canary.stage}: there is no step to end")
+    if canary.step >= len(spec.canary.steps):
+        return _refused(done, "only the evidence is missing: PromoteFull does without it")
+    on = replace(canary, step=canary.step + 1, since=world.now)
+    after = replace(done, state=replace(done.state, canary=on))
+    return after, RequestResult.EXECUTED, f"step {canary.step + 1} of {len(spec.canary.steps)} was ended"
+
+
+def _promote_full(world: World, done: Transition, canary: Canary) -> Answer:
+    if canary.stage not in (Stage.STARTING, Stage.STEPS):
+        return _refused(done, "it is being promoted already")
+    on = replace(canary, stage=Stage.CAPACITY, since=world.now)
+    after = replace(done, state=replace(done.state, canary=on))
+    return after, RequestResult.EXECUTED, f"{label(canary.ref)} is promoted without waiting for evidence"
+
+
+def _refused(done: Transition, message: str) -> Answer:
+    return done, RequestResult.REFUSED, message
+
+
+def _concerned(world: World, done: Transition) -> str:
+    """The digest a request is about that names none."""
+    if done.state.canary:
+        return done.state.canary.ref.digest
+    return world.target.digest if isinstance(world.target, Target) else ""

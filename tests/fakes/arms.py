@@ -1,0 +1,214 @@
+"""Serving pods that hand requests on as their annotation says and count both arms, and the sampler that reads them, in virtual time.
+
+Owns the requests, their answers and the counters. How often a model fails is data (a rate by digest); requests are drawn from a seeded
+generator, so that a run can be repeated. Only what a rollout is judged by is modelled.
+"""
+
+import random
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, Final
+
+from fakes.memory_kube import MemoryKube
+from modelcycle.engine.plan import Key
+from modelcycle.kube.kinds import CONTROLLER_REVISION, POD, SERVICE
+from modelcycle.metrics.port import PodCounters, PodFailure, Round, RunId, Samples, Series, ServedModel, Target
+from modelcycle.metrics.runs import fold
+from modelcycle_bundle import metric_names as names
+from modelcycle_bundle.traffic import ANNOTATION, SHARE_DENOMINATOR, Traffic, parse
+
+Json = dict[str, Any]
+ALWAYS: Final = 1.0
+
+
+@dataclass
+class PodState:
+    """One pod's counters. `phase` carries the remainder of the exact share."""
+
+    epoch: float
+    phase: int = 0
+    rollout: str = ""
+    counts: dict[tuple[str, str], int] = field(default_factory=dict)
+
+
+@dataclass
+class Arms:
+    """Requests at `rate` a second for one ModelDeployment, spread evenly over the pods behind its Service."""
+
+    kube: MemoryKube
+    namespace: str
+    name: str
+    clock: Callable[[], datetime]
+    failing: dict[str, float] = field(default_factory=dict)
+    """Probability of a failed answer by digest; absent: 0."""
+    refusing: dict[str, float] = field(default_factory=dict)
+    """Probability of a 4xx by digest, of requests that others accept."""
+    inputs: dict[str, str] = field(default_factory=dict)
+    """Hash of the inputs by digest."""
+    rate: float = 0.0
+    seed: int = 7
+    unreachable: Callable[[], str | None] = lambda: None
+    """Why no reading can be taken now, or None."""
+    deaf: set[str] = field(default_factory=set)
+    """Uids of pods whose counters cannot be read."""
+    requests: int = 0
+    bad_answers: int = 0
+    """Answers that users saw as failures."""
+    by_digest: dict[str, int] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self._random = random.Random(self.seed)
+        self._pods: dict[str, PodState] = {}
+        self._owed = 0.0
+        self._turn = 0
+        self._samples: Samples | None = None
+        self._problem: str | None = None
+        self.tracked: Target | None = None
+
+    # What the pods do.
+
+    def serve(self, seconds: float) -> None:
+        """Answer the requests of this much time. Nothing in the cluster changes meanwhile, so it is looked at once."""
+        self._owed += self.rate * seconds
+        if self._owed < 1.0:
+            return
+        self._follow()
+        pods = {pod["metadata"]["uid"]: pod for pod in self._all()}
+        told = {uid: self._told(pod) for uid, pod in pods.items()}
+        digests = {uid: self._digest(pod) for uid, pod in pods.items()}
+        behind = [pod["metadata"]["uid"] for pod in self._behind()]
+        reached = {t.target: [digests[u] for u, p in pods.items() if self._reaches(t.target, p)] for t in told.values()}
+        while self._owed >= 1.0:
+            self._owed -= 1.0
+            if behind:
+                self._turn += 1
+                uid = behind[self._turn % len(behind)]
+                self._request(self._pods[uid], told[uid], digests[uid], reached[told[uid].target])
+
+    def _follow(self) -> None:
+        pods = self._all()
+        living = {pod["metadata"]["uid"] for pod in pods}
+        self._pods = {uid: state for uid, state in self._pods.items() if uid in living}
+        for uid in living - self._pods.keys():
+            self._pods[uid] = PodState(self.clock().timestamp())
+        for pod in pods:
+            told, state = self._told(pod), self._pods[pod["metadata"]["uid"]]
+            if told.rollout != state.rollout:
+                self._pods[pod["metadata"]["uid"]] = PodState(state.epoch, state.phase, told.rollout)
+
+    def _request(self, state: PodState, told: Traffic, own: str, receivers: list[str]) -> None:
+        self.requests += 1
+        state.phase += told.share
+        handed_on = told.share > 0 and state.phase >= SHARE_DENOMINATOR
+        if handed_on:
+            state.phase -= SHARE_DENOMINATOR
+            outcome, digest = self._ask(receivers)
+            self._count(state, names.ARM_CANARY, outcome)
+            if outcome == names.OUTCOME_OK:
+                self._answered(digest)
+                return
+        failed = self._random.random() < self.failing.get(own, 0.0)
+        if told.share and not handed_on:
+            self._count(state, names.ARM_STABLE, names.OUTCOME_FAILED if failed else names.OUTCOME_OK)
+        self.bad_answers += failed
+        self._answered(own)
+
+    def _ask(self, receivers: list[str]) -> tuple[str, str]:
+        if not receivers:
+            return names.OUTCOME_FAILED, ""
+        digest = receivers[self._turn % len(receivers)]
+        if self._random.random() < self.failing.get(digest, 0.0):
+            return names.OUTCOME_FAILED, digest
+        if self._random.random() < self.refusing.get(digest, 0.0):
+            return names.OUTCOME_REFUSED, digest
+        return names.OUTCOME_OK, digest
+
+    def _reaches(self, target: str, pod: Json) -> bool:
+        doors = [s for s in self.kube.find(SERVICE, self.namespace) if f"{s['spec'].get('clusterIP')}:80" == target]
+        labels = pod["metadata"]["labels"]
+        return _ready(pod) and any(all(labels.get(k) == v for k, v in d["spec"]["selector"].items()) for d in doors)
+
+    def _answered(self, digest: str) -> None:
+        self.by_digest[digest] = self.by_digest.get(digest, 0) + 1
+
+    @staticmethod
+    def _count(state: PodState, arm: str, outcome: str) -> None:
+        state.counts[arm, outcome] = state.counts.get((arm, outcome), 0) + 1
+
+    def _all(self) -> list[Json]:
+        return self.kube.find(POD, self.namespace, {"modelcycle.dev/deployment": self.name})
+
+    def _behind(self) -> list[Json]:
+        service = self.kube.read(SERVICE, self.namespace, self.name)
+        if service is None:
+            return []
+        pods = self.kube.find(POD, self.namespace, service["spec"]["selector"])
+        return sorted((pod for pod in pods if _ready(pod)), key=lambda p: str(p["metadata"]["name"]))
+
+    @staticmethod
+    def _told(pod: Json) -> Traffic:
+        return parse((pod["metadata"].get("annotations") or {}).get(ANNOTATION, ""))
+
+    def _digest(self, pod: Json) -> str:
+        wanted = pod["metadata"]["labels"]["modelcycle.dev/revision"]
+        found = [r for r in self.kube.find(CONTROLLER_REVISION, self.namespace) if r["data"]["hash"] == wanted]
+        return str(found[0]["data"]["digest"]) if found else ""
+
+    # The sampler's side.
+
+    def track(self, key: Key, target: Target) -> None:
+        self.tracked = target
+
+    def forget(self, key: Key) -> None:
+        self.tracked, self._samples, self._problem = None, None, None
+
+    def latest(self, key: Key) -> Samples | None:
+        return self._samples
+
+    def problem(self, key: Key) -> str | None:
+        return self._problem
+
+    def restart(self) -> None:
+        """A fresh process: its sampler knows nothing but its first reading."""
+        self._samples = None
+        self.read()
+
+    def read(self) -> None:
+        """One round, when somebody wants one."""
+        if self.tracked is None:
+            return
+        self._problem = self.unreachable()
+        if self._problem is not None:
+            return
+        self._follow()
+        pods = self._all()
+        taken = Round(
+            deployment=self.name,
+            taken_at=self.clock(),
+            listed=frozenset(pod["metadata"]["uid"] for pod in pods),
+            pods=tuple(self._page(pod) for pod in pods if _ready(pod) and pod["metadata"]["uid"] not in self.deaf),
+            failures=tuple(
+                PodFailure(pod["metadata"]["name"], pod["metadata"]["uid"], "connection failed")
+                for pod in pods
+                if not _ready(pod) or pod["metadata"]["uid"] in self.deaf
+            ),
+        )
+        self._samples = fold(self._samples, taken)
+
+    def _page(self, pod: Json) -> PodCounters:
+        state, told = self._pods[pod["metadata"]["uid"]], self._told(pod)
+        counts: dict[Series, int] = {Series(names.TRAFFIC_SEQ, (told.rollout,)): told.seq}
+        if state.rollout:
+            for arm, outcomes in names.ARM_OUTCOMES.items():
+                for outcome in outcomes:
+                    series = Series(names.ARM_REQUESTS, (state.rollout, arm, outcome))
+                    counts[series] = state.counts.get((arm, outcome), 0)
+        revision = pod["metadata"]["labels"]["modelcycle.dev/revision"]
+        model = ServedModel(revision, self.inputs.get(self._digest(pod), "same"))
+        return PodCounters(RunId(pod["metadata"]["uid"], state.epoch), counts, model)
+
+
+def _ready(pod: Mapping[str, Any]) -> bool:
+    conditions = pod.get("status", {}).get("conditions", ())
+    return any(c["type"] == "Ready" and c["status"] == "True" for c in conditions)
