@@ -9,7 +9,9 @@ import typer
 
 from modelcycle import __version__
 from modelcycle.cli import keygen as keygen_verb
+from modelcycle.cli import verbs
 from modelcycle.cli.kubectl import Kubectl, KubectlError
+from modelcycle.cli.options import Context, Kubeconfig, Namespace
 
 app = typer.Typer(
     name="kubectl-modelcycle",
@@ -21,12 +23,11 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
-Namespace = Annotated[
-    str | None,
-    typer.Option("--namespace", "-n", help="Namespace of the models. Default: that of the current context."),
-]
-Context = Annotated[str | None, typer.Option("--context", help="Context of the kubeconfig to use.")]
-Kubeconfig = Annotated[str | None, typer.Option("--kubeconfig", help="Path of the kubeconfig.")]
+app.command()(verbs.status)
+app.command()(verbs.explain)
+app.command()(verbs.promote)
+for _verb in verbs.HELP:
+    app.command(_verb.lower())(verbs.command(_verb))
 
 
 @app.command()
@@ -50,7 +51,7 @@ def keygen(
     context: Context = None,
     kubeconfig: Kubeconfig = None,
 ) -> None:
-    """Make the key that signs a namespace's models, and trust it.
+    """Make and trust a namespace's signing key.
 
     Makes a P-256 key in the Secret (private.pem, public.pem), and adds the public half to the ConfigMap modelcycle-trust of the
     operator's namespace. Can be repeated: an existing Secret is kept. Exits 0 when Secret and trust entry are both there.

@@ -2,7 +2,7 @@
 
 import json
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 TIMEOUT: Final = 60.0
@@ -25,7 +25,12 @@ class Existing(KubectlError):
     """An object of that name exists already (409)."""
 
 
+class Outdated(KubectlError):
+    """Somebody wrote the object after it was read (409)."""
+
+
 _SIGNS: Final[tuple[tuple[str, type[KubectlError]], ...]] = (
+    ("the object has been modified", Outdated),
     ("(Forbidden)", NotAllowed),
     ("is forbidden", NotAllowed),
     ("(NotFound)", Missing),
@@ -36,12 +41,16 @@ _SIGNS: Final[tuple[tuple[str, type[KubectlError]], ...]] = (
 class Kubectl:
     """kubectl with the user's choice of cluster."""
 
-    def __init__(self, *, context: str | None = None, kubeconfig: str | None = None, program: str = "kubectl") -> None:
-        self._command = [program]
-        if kubeconfig:
-            self._command += ["--kubeconfig", kubeconfig]
-        if context:
-            self._command += ["--context", context]
+    def __init__(
+        self,
+        *,
+        context: str | None = None,
+        kubeconfig: str | None = None,
+        impersonate: str | None = None,
+        program: str = "kubectl",
+    ) -> None:
+        chosen = (("--kubeconfig", kubeconfig), ("--context", context), ("--as", impersonate))
+        self._command = [program, *(word for flag, value in chosen if value for word in (flag, value))]
 
     def run(self, *arguments: str, stdin: str | None = None) -> str:
         """Output of one call. Raises KubectlError or the subclass that fits."""
@@ -59,28 +68,40 @@ class Kubectl:
         return done.stdout
 
     def get(self, kind: str, namespace: str, name: str) -> Mapping[str, Any] | None:
-        """One object, or None. Raises KubectlError."""
-        text = self.run("get", kind, name, "--namespace", namespace, "--ignore-not-found", "--output", "json")
+        """One object with its managed fields, or None. Raises KubectlError."""
+        how = ("--ignore-not-found", "--show-managed-fields", "--output", "json")
+        text = self.run("get", kind, name, "--namespace", namespace, *how)
         if not text.strip():
             return None
         found: Mapping[str, Any] = json.loads(text)
         return found
 
+    def list(self, kinds: str, namespace: str) -> Sequence[Mapping[str, Any]]:
+        """All objects of these kinds (`a,b`) in a namespace. Raises KubectlError."""
+        found = json.loads(self.run("get", kinds, "--namespace", namespace, "--output", "json"))
+        items: Sequence[Mapping[str, Any]] = found["items"]
+        return items
+
     def create(self, body: Mapping[str, Any]) -> None:
         """Raises Existing when the name is taken."""
         self.run("create", "--filename", "-", stdin=json.dumps(body))
 
-    def apply(self, body: Mapping[str, Any], manager: str) -> None:
-        """Server-side apply as `manager`."""
+    def apply(self, body: Mapping[str, Any], manager: str, *options: str) -> None:
+        """Server-side apply as `manager`. Raises Outdated when the body's resourceVersion is not the latest."""
         self.run(
             "apply",
             "--server-side",
             "--force-conflicts",
             f"--field-manager={manager}",
+            *options,
             "--filename",
             "-",
             stdin=json.dumps(body),
         )
+
+    def whoami(self) -> str:
+        """The user's name as the API server knows it."""
+        return str(json.loads(self.run("auth", "whoami", "--output", "json"))["status"]["userInfo"]["username"])
 
     def current_namespace(self) -> str:
         """Namespace of the current context; `default` when it names none."""

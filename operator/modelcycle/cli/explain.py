@@ -1,0 +1,278 @@
+"""`kubectl modelcycle explain`: why an object is what it is, from its own status, and what would make it go on.
+
+Owns the words. The figures of a rollout are computed anew from the counts in status with the formulas that decided (modelcycle.stats), so
+that a reader can check the verdict; nothing is decided here.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from modelcycle.api.fields import SpecError
+from modelcycle.api.rollout import Analysis, AnalysisSpec, CanaryStrategy, Pause, SetWeight, parse_strategy, percent
+from modelcycle.cli import advice, views
+from modelcycle.cli.views import Metric, Object, items, part, short, text
+from modelcycle.stats.evidence import Counts, Design, Evidence, Look, log_absolute, log_promote, log_rollback, observe
+
+
+@dataclass(frozen=True, slots=True)
+class Section:
+    """A heading and its lines."""
+
+    heading: str
+    lines: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Explanation:
+    """Everything that is said about one object."""
+
+    title: str
+    sections: tuple[Section, ...]
+
+    def as_text(self) -> str:
+        """For a terminal."""
+        blocks = [self.title, *("\n".join([s.heading, *(f"  {line}" for line in s.lines)]) for s in self.sections)]
+        return "\n\n".join(blocks)
+
+    def as_json(self) -> dict[str, Any]:
+        """For programs."""
+        return asdict(self)
+
+
+def explain(obj: Object) -> Explanation:
+    """Explain an object of any of the three kinds."""
+    state = views.common(obj)
+    answered = "answered" if state.is_observed else "NOT answered by the operator yet"
+    generation = obj["metadata"].get("generation", "?")
+    title = f"{state.kind} {state.namespace}/{state.name}, generation {generation}, {answered}"
+    about = {"ModelDeployment": _deployment, "Experiment": _experiment, "DriftMonitor": _monitor}[state.kind]
+    sections = [_conditions(state), *about(obj), Section("What would make it go on", advice.steps(obj))]
+    return Explanation(title, tuple(section for section in sections if section.lines))
+
+
+def columns(rows: Sequence[Sequence[str]]) -> tuple[str, ...]:
+    """Rows as lines with aligned columns."""
+    widths = [max(len(row[at]) for row in rows) for at in range(len(rows[0]))] if rows else []
+    return tuple("  ".join(cell.ljust(w) for cell, w in zip(row, widths, strict=True)).rstrip() for row in rows)
+
+
+def _conditions(state: views.Common) -> Section:
+    """Conditions that say the same in one line."""
+    said: dict[tuple[str, str, str], list[str]] = {}
+    for one in state.conditions:
+        said.setdefault((one.reason, one.message, one.since), []).append(f"{one.type}={one.status}")
+    lines = (f"{', '.join(types)}: {reason} since {since}: {words}" for (reason, words, since), types in said.items())
+    return Section("Conditions", tuple(lines))
+
+
+def _deployment(obj: Object) -> list[Section]:
+    status = part(obj, "status")
+    return [
+        Section("Revisions", tuple(_revisions(obj))),
+        *(_evidence(obj, metric) for metric in views.metrics(obj)),
+        Section("Last looks, each judged alone from its own counts, beside the running scores", _looks(obj)),
+        Section("Rejected", tuple(_rejection(r) for r in items(status, "rejected"))),
+        Section("Commands", tuple(_commands(obj))),
+    ]
+
+
+def _revisions(obj: Object) -> list[str]:
+    status = part(obj, "status")
+    lines = [f"{role}: {_revision(part(status, role))}" for role in ("stable", "retiring") if role in status]
+    canary = part(status, "canary")
+    if canary:
+        lines.append(f"canary: {_revision(canary)}, since {text(canary, 'startedAt') or '?'}{_progress(obj, canary)}")
+        weight = part(canary, "weight")
+        if weight:
+            shares = (f"{name} {text(weight, name) or '-'}" for name in ("desired", "applied", "realised"))
+            lines.append(f"share of the canary in percent: {', '.join(shares)}")
+    return lines
+
+
+def _revision(raw: Object) -> str:
+    ready = text(raw, "readyReplicas") or "0"
+    return f"{short(raw.get('digest'))} (revision {text(raw, 'number') or '?'}), Ready pods: {ready}"
+
+
+def _progress(obj: Object, canary: Object) -> str:
+    stage = text(canary, "stage")
+    try:
+        steps = _strategy(obj).steps
+    except SpecError:
+        steps = ()
+    if stage != "Steps" or not steps:
+        return f", stage {stage}" if stage else ""
+    at = views.whole(canary.get("step"))
+    words = [f">{_step(step)}<" if number == at else _step(step) for number, step in enumerate(steps)]
+    return f", step {at + 1} of {len(steps)}: {' | '.join(words)}"
+
+
+def _step(step: SetWeight | Pause | Analysis) -> str:
+    match step:
+        case SetWeight(share):
+            return f"setWeight {percent(share)}"
+        case Pause(None):
+            return "pause until Promote"
+        case Pause(duration):
+            return f"pause {duration}"
+        case Analysis():
+            return "analysis"
+
+
+def _strategy(obj: Object) -> CanaryStrategy:
+    return parse_strategy(part(part(part(obj, "spec"), "strategy"), "canary"))
+
+
+def _design(obj: Object) -> Design:
+    try:
+        asked = _strategy(obj).analysis
+    except SpecError:
+        asked = AnalysisSpec()
+    return Design(asked.alpha, asked.beta, asked.harm_ratio, asked.harm_floor)
+
+
+def _evidence(obj: Object, metric: Metric) -> Section:
+    design = _design(obj)
+    analysis = part(part(obj, "status"), "analysis")
+    absolute = math.exp(log_absolute(metric.canary.n, metric.canary.events, design.harm_floor))
+    lines = [
+        f"{text(analysis, 'looks') or '0'} looks, the last at {text(analysis, 'lastLookAt') or '-'},"
+        f" dispersion of stable's pods {text(analysis, 'phi') or '1'}",
+        f"canary: {metric.canary.rate} bad; stable: {metric.stable.rate} bad",
+        f"E, evidence of harm: {metric.rollback.text}. At {1 / design.alpha:g} the canary is taken back: one that is no worse"
+        f" than stable gets there in at most {design.alpha * 100:g} of 100 rollouts",
+        f"P, evidence of no harm: {metric.promote.text}. At {1 / design.beta:g} it is promoted: one that is harmful (at least"
+        f" {design.harm_ratio:g} times stable's odds and {design.harm_floor * 100:g} % bad) gets there in at most"
+        f" {design.beta * 100:g} of 100 rollouts",
+    ]
+    if metric.promote.now is not None:
+        relative = max(2 * metric.promote.now - absolute, 0.0)
+        lines.append(
+            f"P is the mean of {relative:.3g} against stable and {absolute:.3g} against the floor of"
+            f" {design.harm_floor * 100:g} % (computed from the counts above)"
+        )
+    if metric.needed:
+        lines.append(f"about {metric.still} more canary requests until promotion if all goes as so far ({metric.eta})")
+    return Section(f"Evidence on {metric.name}: {metric.verdict}", tuple(lines))
+
+
+def _looks(obj: Object) -> tuple[str, ...]:
+    analysis = part(part(obj, "status"), "analysis")
+    history = items(analysis, "history")
+    if not history:
+        return ()
+    design, phi = _design(obj), max(views.number(analysis.get("phi")) or 1.0, 1.0)
+    head = ("AT", "CANARY BAD", "STABLE BAD", "E ALONE", "P ALONE", "E SO FAR", "P SO FAR", "VERDICT")
+    rows = columns([head, *(_look(raw, design, phi) for raw in history)])
+    return (*rows, *_replay(history, views.whole(analysis.get("looks")), design, phi))
+
+
+def _replay(history: Sequence[Object], looks: int, design: Design, phi: float) -> tuple[str, ...]:
+    """Both scores computed anew, where status still holds every look."""
+    if looks != len(history):
+        return (f"{looks - len(history)} earlier looks are part of the running scores and no longer listed",)
+    evidence = Evidence()
+    try:
+        for raw in history:
+            evidence = observe(evidence, _counted(raw), design, phi)
+    except ValueError:
+        return ("the counts contradict themselves",)
+    scores = f"E = {math.exp(log_rollback(evidence)):.3g}, P = {math.exp(log_promote(evidence, design)):.3g}"
+    return (f"computed anew from all {looks} looks: {scores}",)
+
+
+def _look(raw: Object, design: Design, phi: float) -> tuple[str, ...]:
+    canary, stable = views.arm(part(raw, "canary")), views.arm(part(raw, "stable"))
+    try:
+        alone = observe(Evidence(), _counted(raw), design, phi)
+        scores = [f"{math.exp(log):.3g}" for log in (log_rollback(alone), log_promote(alone, design))]
+    except ValueError:
+        scores = ["?", "?"]
+    so_far = (text(raw, name) or "-" for name in ("rollback", "promote", "verdict"))
+    return text(raw, "at"), f"{canary.events}/{canary.n}", f"{stable.events}/{stable.n}", *scores, *so_far
+
+
+def _counted(raw: Object) -> Look:
+    """Counts of one look. Raises ValueError when they contradict themselves."""
+    canary, stable = views.arm(part(raw, "canary")), views.arm(part(raw, "stable"))
+    return Look(Counts(canary.n, canary.events), Counts(stable.n, stable.events))
+
+
+def _rejection(raw: Object) -> str:
+    number = text(raw, "number") or "?"
+    return f"{short(raw.get('digest'))} (revision {number}) at {text(raw, 'at')}: {text(raw, 'reason')}: {text(raw, 'message')}"
+
+
+def _commands(obj: Object) -> list[str]:
+    waiting = [f"waiting: {_command(e)}" for e in views.pending(obj)]
+    done = [f"{e.result or 'done'} at {e.at}: {_command(e)}: {e.message}" for e in views.executed(obj)[-8:]]
+    return [*waiting, *done]
+
+
+def _command(entry: views.Entry) -> str:
+    why = f" ({entry.reason})" if entry.reason else ""
+    return f"{entry.verb} of {short(entry.digest)} by {entry.by}{why}"
+
+
+def _experiment(obj: Object) -> list[Section]:
+    status = part(obj, "status")
+    counts = part(status, "trials")
+    best = part(status, "currentOptimalTrial")
+    found = [f"{text(m, 'name')}={text(m, 'value')}" for m in items(part(best, "observation"), "metrics")]
+    chosen = [f"{text(a, 'name')}={text(a, 'value')}" for a in items(best, "parameterAssignments")]
+    rows = [
+        (f"{text(t, 'index')}.{text(t, 'attempt')}", text(t, "state"), text(t, "objective"), _because(t))
+        for t in items(status, "recentTrials")
+    ]
+    data, model = part(status, "data"), part(status, "model")
+    return [
+        Section("Trials", (", ".join(f"{counts[name]} {name}" for name in counts),) if counts else ()),
+        Section(
+            "Failures", tuple(f"{text(f, 'count')} of class {text(f, 'class')}" for f in items(status, "failures"))
+        ),
+        Section(f"Best: trial {text(best, 'index')}", (", ".join(found), ", ".join(chosen)) if best else ()),
+        Section("Last attempts (trial.attempt)", columns(rows)),
+        Section("Data", (f"{short(data.get('digest'))}, {text(data, 'rows')} rows",) if data else ()),
+        Section("Model", (f"{text(model, 'digest')} in {text(model, 'uri')}",) if model else ()),
+    ]
+
+
+def _because(trial: Object) -> str:
+    return ": ".join(words for words in (text(trial, "reason"), text(trial, "message")) if words)
+
+
+def _monitor(obj: Object) -> list[Section]:
+    status = part(obj, "status")
+    window = part(status, "lastWindow")
+    volume = f"{text(window, 'requests')} requests, {text(window, 'rows')} rows, complete {text(window, 'complete')}"
+    span = f"{text(window, 'start')} to {text(window, 'end')}: {volume}"
+    return [
+        Section("Alarms", tuple(_alarm(a) for a in items(status, "alarms"))),
+        Section("Last window", (span,) if window else ()),
+        Section("Features of the last window, rows per bin of the reference", _bins(window)),
+    ]
+
+
+def _alarm(raw: Object) -> str:
+    features = raw.get("features")
+    named = ", ".join(str(f) for f in features) if isinstance(features, list) else ""
+    words = (text(raw, "priority"), text(raw, "cause"), named, f"since {text(raw, 'since')}", text(raw, "message"))
+    did = f"; did: {text(raw, 'did')}" if raw.get("did") else ""
+    return " ".join(word for word in words if word) + did
+
+
+def _bins(window: Object) -> tuple[str, ...]:
+    rows = [
+        (text(f, "name"), f"{_blocks(text(f, 'bins'))}", *(text(f, n) or "0" for n in ("below", "above", "missing")))
+        for f in items(window, "features")
+    ]
+    return columns([("FEATURE", "BINS", "BELOW", "ABOVE", "MISSING"), *rows]) if rows else ()
+
+
+def _blocks(bins: str) -> str:
+    """Counts `3,9,1` as `▃█▁`: each against the fullest."""
+    counts = [int(count) for count in bins.split(",") if count.strip().isdigit()]
+    top = max(counts, default=0)
+    return "".join("▁▂▃▄▅▆▇█"[min(count * 8 // top, 7)] if count else " " for count in counts) if top else "-"

@@ -1,0 +1,177 @@
+"""What the verbs write: one more entry in `spec.requests` of a ModelDeployment, by server-side apply.
+
+Owns which digest a verb is about, the entry's form, and that nobody's entry gets lost. Never writes another field, and never an entry
+under another name than the user's: the API server would refuse it.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Final
+
+from modelcycle.api.rollout import Verb
+from modelcycle.cli import views
+from modelcycle.cli.kubectl import Kubectl, Outdated
+from modelcycle.cli.views import Entry, Object, items, part, short, text
+
+MANAGER: Final = "modelcycle-cli"
+"""Field manager of the entries; Flux takes over those that start with `kubectl`."""
+LIMIT: Final = 32
+"""Entries that the schema allows."""
+ATTEMPTS: Final = 8
+"""Writes that are tried while others write the same object."""
+_KIND: Final = "modeldeployment.modelcycle.dev"
+_SHORTEST: Final = 8
+
+
+class Refusal(Exception):
+    """The verb makes no sense for this object now; the text says why and what would."""
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """Which ModelDeployment."""
+
+    namespace: str
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What a person asks for. `prefix`: start of the digest it must be about, "" for the one that the verb implies."""
+
+    verb: Verb
+    by: str
+    reason: str = ""
+    prefix: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """The entry that stands for the wish, and whether it was there already."""
+
+    entry: Entry
+    is_new: bool
+
+
+def find(kubectl: Kubectl, target: Target) -> Object:
+    """The ModelDeployment. Raises Refusal naming those that are there."""
+    found = kubectl.get(_KIND, target.namespace, target.name)
+    if found is None:
+        names = [o["metadata"]["name"] for o in kubectl.list(_KIND, target.namespace)]
+        there = f"there are {', '.join(names)}" if names else "there is none"
+        raise Refusal(f"no ModelDeployment {target.name} in namespace {target.namespace}: {there} (-n names another)")
+    return found
+
+
+def ask(kubectl: Kubectl, target: Target, wanted: Wanted, new_id: Callable[[], str], *options: str) -> Asked:
+    """Add the entry, once. `options` go to kubectl apply. Raises Refusal, or KubectlError as the API server says it."""
+    for attempt in range(1, ATTEMPTS + 1):
+        obj = find(kubectl, target)
+        entry = Entry(new_id(), wanted.verb, subject(obj, wanted), wanted.by, wanted.reason)
+        same = next((p for p in views.pending(obj) if _means(p) == _means(entry)), None)
+        if same is not None:
+            return Asked(same, is_new=False)
+        try:
+            kubectl.apply(body(obj, entry), MANAGER, *options)
+        except Outdated:
+            if attempt == ATTEMPTS:
+                raise
+        else:
+            return Asked(entry, is_new=True)
+    raise AssertionError("unreachable")
+
+
+def new_id(now: datetime, entropy: bytes) -> str:
+    """An id that sorts by time, in UTC: `20261125t142301z-3f9a1c`."""
+    return f"{now:%Y%m%dt%H%M%Sz}-{entropy.hex()}"
+
+
+def body(obj: Object, entry: Entry) -> Mapping[str, Any]:
+    """The apply that adds `entry`. An apply takes away what its manager leaves out: so our executed entries go, the others stay.
+
+    Entries of other managers are not repeated: they stay without us, and Git may still take its own away. Raises Refusal when full.
+    """
+    waiting = {p.id for p in views.pending(obj)}
+    ours = _owned(obj)
+    entries = items(part(obj, "spec"), "requests")
+    kept = [e for e in entries if e.get("id") in waiting & ours]
+    if len([e for e in entries if e.get("id") not in ours]) + len(kept) >= LIMIT:
+        raise Refusal(f"spec.requests is full ({LIMIT} entries): remove executed ones from Git, or withdraw some")
+    meta = obj["metadata"]
+    return {
+        "apiVersion": obj["apiVersion"],
+        "kind": obj["kind"],
+        "metadata": {"name": meta["name"], "namespace": meta["namespace"], "resourceVersion": meta["resourceVersion"]},
+        "spec": {"requests": [*kept, _written(entry)]},
+    }
+
+
+def subject(obj: Object, wanted: Wanted) -> str:
+    """The digest that the verb is about. Raises Refusal when there is none."""
+    candidates = _candidates(obj, wanted.verb)
+    if not candidates:
+        raise Refusal(_nothing(obj, wanted.verb))
+    if not wanted.prefix:
+        return candidates[0]
+    prefix = wanted.prefix.removeprefix("sha256:")
+    if len(prefix) < _SHORTEST:
+        raise Refusal(f"--digest {wanted.prefix}: give at least {_SHORTEST} hex digits")
+    found = [digest for digest in candidates if digest.removeprefix("sha256:").startswith(prefix)]
+    if not found:
+        there = ", ".join(short(digest) for digest in candidates)
+        raise Refusal(f"--digest {wanted.prefix}: {wanted.verb} is possible for {there} only")
+    return found[0]
+
+
+def _candidates(obj: Object, verb: Verb) -> list[str]:
+    """Digests that a verb can be about, the one it means without saying first."""
+    status = part(obj, "status")
+    match verb:
+        case Verb.UNDO:
+            found = [text(part(status, "stable"), "digest")] if _served_before(obj) else []
+        case Verb.RETRY:
+            latest_first = sorted(items(status, "rejected"), key=lambda r: text(r, "at"), reverse=True)
+            wished = text(part(part(obj, "spec"), "model"), "digest")
+            rejected = [text(r, "digest") for r in latest_first]
+            found = sorted(rejected, key=lambda digest: digest != wished)
+        case _:
+            found = [text(part(status, "canary"), "digest")]
+    return [digest for digest in found if digest]
+
+
+def _served_before(obj: Object) -> bool:
+    status = part(obj, "status")
+    return "retiring" in status or any(text(h, "from") for h in items(status, "history"))
+
+
+def _nothing(obj: Object, verb: Verb) -> str:
+    state = views.common(obj)
+    now = f"{state.name} is {state.reason}" + (f" ({state.message})" if state.message else "")
+    match verb:
+        case Verb.UNDO:
+            return f"no revision served before this one: {now}"
+        case Verb.RETRY:
+            return f"nothing is rejected: {now}"
+        case _:
+            return f"there is no canary to {verb.value.lower().removesuffix('full')}: {now}"
+
+
+def _means(entry: Entry) -> tuple[str, str, str]:
+    return entry.verb, entry.digest, entry.by
+
+
+def _written(entry: Entry) -> dict[str, str]:
+    plain = {"id": entry.id, "verb": str(entry.verb), "digest": entry.digest, "by": entry.by, "reason": entry.reason}
+    return {name: value for name, value in plain.items() if value}
+
+
+def _owned(obj: Object) -> set[str]:
+    """Ids of the entries that MANAGER applied, as the API server keeps book of it."""
+    applied = [m for m in items(obj["metadata"], "managedFields") if m.get("manager") == MANAGER]
+    return {
+        str(e["id"])
+        for e in items(part(obj, "spec"), "requests")
+        for m in applied
+        if f'k:{{"id":"{e["id"]}"}}' in part(part(part(m, "fieldsV1"), "f:spec"), "f:requests")
+    }
