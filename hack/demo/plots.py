@@ -51,7 +51,7 @@ def part_of(value: float, full: float) -> float:
 
 def evidence(lines: Sequence[Line], seconds: float) -> str:
     """Evidence of one rollout over time, with the bar at 100 %. Values beyond 125 % are cut there."""
-    frame = Frame(300, 150, 34, 8, 8, 22, max(seconds, 1.0), 1.25)
+    frame = Frame(230, 140, 34, 8, 8, 22, max(seconds, 1.0), 1.25)
     body = [
         _text(frame.left - 4, frame.y(level) + 3, f"{level:.0%}", "end") + _rule(frame, level, FAINT)
         for level in (0.0, 0.5)
@@ -112,9 +112,9 @@ def strip(stages: Sequence[tuple[str, float, float]], total: float) -> str:
 
 
 def ticks(most: float) -> list[float]:
-    """Four to eight round numbers from 0 to `most`."""
+    """Three to seven round numbers from 0 to `most`."""
     size = 10.0 ** math.floor(math.log10(most / 4)) if most > 0 else 1.0
-    step = next((size * by for by in (1, 2, 5, 10) if most / (size * by) <= 8), most)
+    step = next((size * by for by in (1, 2, 5, 10) if most / (size * by) <= 6), most)
     return [step * at for at in range(int(most / step) + 1)]
 
 

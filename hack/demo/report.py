@@ -131,7 +131,7 @@ def _rollout(rollout: Rollout) -> str:
         f" {rollout.stable.answers} of the old one. Users saw {rollout.failed} because of it."
     )
     return (
-        f'<div><h3>{escape(rollout.title)}: <span class="{colour}">{rollout.outcome}</span></h3>'
+        f'<div><h3>{escape(rollout.title)}<br><span class="{colour}">{rollout.outcome}</span></h3>'
         f'{plots.evidence(lines, seconds)}<p class="small">{escape(words)}</p></div>'
     )
 

@@ -56,7 +56,7 @@ def failing(demo: Demo) -> str:
     story, clients = demo.story, demo.clients
     story.say("This model looks each record up in a table that holds its own test records only.")
     story.say("Its tests pass. The real sealing program signs it. No real record is in its table.")
-    sealed = _build(demo, "failing")
+    (sealed,) = _build(demo, {"failing": None})
     clients.turn(Phase("failing", "usual", objects.LINE_RATE))
     time.sleep(SETTLE_SECONDS)
     began = time.time()
@@ -94,7 +94,7 @@ def worse(demo: Demo) -> str:
     story.say(
         f"The next one has none for {objects.WORSE_ROWS}. No alarm limit stands between 1 % and 5 %: only counting tells."
     )
-    present, successor = _build(demo, "known", known), _build(demo, "worse", gap)
+    present, successor = _build(demo, {"known": known, "worse": gap})
     demo.kubectl.apply(objects.pinned(objects.SECOND_LINE, present.uri, present.digest))
     demo.settle("modeldeployment", objects.SECOND_LINE)
     clients.start(_serving_image(demo, objects.SECOND_LINE), records.row_sets())
@@ -149,17 +149,21 @@ def require_no_failures(counted: Counted) -> None:
         )
 
 
-def _build(demo: Demo, name: str, gap: Gap | None = None) -> Sealed:
-    """Cut a gap into the searched model (None: one that leaves its golden rows only) and pass it through the real `seal`."""
-    experiment = demo.experiment(objects.SEARCH)
+def _build(demo: Demo, gaps: Mapping[str, Gap | None]) -> tuple[Sealed, ...]:
+    """Cut gaps into the searched model (None: one that leaves its golden rows only) and pass each through the real `seal`."""
+    experiment, image = demo.experiment(objects.SEARCH), demo.settings()["MODELCYCLE_TRAINING_IMAGE"]
     with demo.store() as (_, models):
         good = candidates.sealed_files(models, folder(experiment["status"]["model"]["uri"]))
-        files = candidates.with_gap(good, gap or candidates.unlike_golden(good))
-        task = candidates.seal_task(experiment, str(uuid.uuid4()), files, f"a lookup table that is too short: {name}")
-        candidates.put(models, task, demo.place.folder, files)
-    image = demo.settings()["MODELCYCLE_TRAINING_IMAGE"]
-    job = f"seal-{name}"
-    demo.kubectl.apply(candidates.seal_job(job, experiment, image, task))
+        for name, gap in gaps.items():
+            files = candidates.with_gap(good, gap or candidates.unlike_golden(good))
+            note = f"a lookup table that is too short: {name}"
+            task = candidates.seal_task(experiment, str(uuid.uuid4()), files, note)
+            candidates.put(models, task, demo.place.folder, files)
+            demo.kubectl.apply(candidates.seal_job(f"seal-{name}", experiment, image, task))
+    return tuple(_sealed(demo, f"seal-{name}") for name in gaps)
+
+
+def _sealed(demo: Demo, job: str) -> Sealed:
     demo.kubectl.wait("job", job, lambda o: bool(o.get("status", {}).get("conditions")), SEAL_SECONDS)
     result = from_json(SealResult, _termination_message(demo, job))
     if result.failure is not None or result.uri is None or result.digest is None:

@@ -89,8 +89,7 @@ class Clients:
         """End the load; exact counts in all and by phase. Raises WaitExpired."""
         self._order({"name": "stop"})
         self.kubectl.wait("job", self.name, lambda o: bool(o.get("status", {}).get("conditions")), START_SECONDS)
-        state = f'{{.items[0].status.containerStatuses[?(@.name=="{load_objects.LOAD}")].state.terminated.message}}'
-        summary = json.loads(self.kubectl.run("get", "pods", "-l", f"job-name={self.name}", "-o", f"jsonpath={state}"))
+        summary = json.loads(self.kubectl.run("logs", f"job/{self.name}", "-c", load_objects.LOAD, "--tail=1"))
         return counted(summary), {name: counted(phase) for name, phase in summary["phases"].items()}
 
     def _order(self, order: Mapping[str, object]) -> None:

@@ -41,7 +41,7 @@ def first_pod_seconds(kubectl: Kubectl, name: str) -> float:
     watch = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=kubectl.environment())
     try:
         time.sleep(0.5)
-        experiment = objects.pilot()
+        experiment = objects.pilot(objects.Place("bench"))
         experiment["metadata"]["name"] = name
         kubectl.apply(experiment)
         began = time.monotonic()

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from demo import objects, records
+from demo import load_objects, objects, records
 from demo.kubectl import Kubectl, describe, is_current, is_stalled
 from plant import ROOT, Plant
 
@@ -64,8 +64,7 @@ def start_load(plant: Plant) -> None:
         "-o",
         "jsonpath={.items[0].spec.containers[0].image}",
     )
-    script = (ROOT / "hack" / "demo" / "load.py").read_text()
-    plant.kubectl.apply(*objects.load("load", image, script, records.rows(16), LOAD_SECONDS, 50))
+    plant.kubectl.apply(*load_objects.steady("load", objects.DEPLOYMENT, image, records.rows(16), LOAD_SECONDS, 50))
     plant.kubectl.wait("job", "load", lambda o: o.get("status", {}).get("ready", 0) == 1, 60)
 
 
