@@ -3,6 +3,7 @@
 Owns the cells (what is promised, in numbers) and the policy that is the evidence alone. `tests/properties` runs the same cells, smaller.
 """
 
+import math
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -11,7 +12,7 @@ from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
-from scipy.stats import binom
+from scipy.stats import binom, norm
 
 from campaigns.rollouts import Bursts, Decision, PodLook, Policy, Traffic, run
 from modelcycle.stats.dispersion import Dispersion, accumulate
@@ -21,6 +22,7 @@ from modelcycle.stats.planner import requests_until_promotion, requests_until_ro
 SEED: Final = 20261125
 ROLLOUTS: Final = 2000
 DESIGN: Final = Design()
+NONE: Final = Counts()
 MARGIN: Final = 0.999
 """A promise about a probability is broken when so many of the rollouts would break it with a chance below 0.1 %."""
 
@@ -64,6 +66,25 @@ def only_rollback_unguarded() -> Policy:
 def only_promotion() -> Policy:
     """Looks on whatever E says: the strictest reading of "ever promoted"."""
     return EvidencePolicy(frozenset({Decision.PROMOTE}))
+
+
+@dataclass(slots=True)
+class RepeatedTest:
+    """What is usually done instead: a z-test of two proportions over the totals, one-sided at 1 %, anew at each look."""
+
+    canary: Counts = NONE
+    stable: Counts = NONE
+
+    def look(self, at: float, pods: PodLook) -> Decision:
+        """Add up, then test. `at` is not needed."""
+        self.canary, self.stable = self.canary + _total(pods.canary), self.stable + _total(pods.stable)
+        answers = self.canary.n + self.stable.n
+        rate = (self.canary.events + self.stable.events) / answers
+        if not 0.0 < rate < 1.0:
+            return Decision.HOLD
+        difference = self.canary.events / self.canary.n - self.stable.events / self.stable.n
+        z = difference / math.sqrt(rate * (1.0 - rate) * (1.0 / self.canary.n + 1.0 / self.stable.n))
+        return Decision.ROLLBACK if z > norm.isf(0.01) else Decision.HOLD
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,6 +141,7 @@ def _cells() -> Iterator[Cell]:
         yield Cell(f"equal arms, {rate * 100:g} %", Traffic(rate, rate), back, 5000, alpha, only_rollback)
     half = Traffic(0.01, 0.01, 100, 100, canary_pods=3)
     yield Cell("equal arms, 1 %, half the traffic", half, back, 25000, alpha, only_rollback)
+    yield Cell("equal arms, 1 %, a z-test at each look", Traffic(0.01, 0.01), back, 5000, None, RepeatedTest)
     one_by_one = Traffic(0.0, 0.0, 1, 9)
     yield Cell("no errors, by 421 requests", one_by_one, on, 421, AtMost(0.0), rollouts=1)  # nothing here is random
     yield Cell("no errors, by 422 requests", one_by_one, on, 422, AtLeast(1.0), rollouts=1)

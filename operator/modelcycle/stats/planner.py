@@ -1,7 +1,7 @@
 """How many more canary requests a verdict needs: the promise behind "about 310 more" and the ETA. Pure mathematics.
 
 Owns the forecast only, never the verdict. It follows the path on which every look brings what the rates lead to expect: exact while no
-event happens, otherwise an expectation: simulated rollouts took between 0.4 and 2.1 times of it (four of five, docs/evidence.md).
+event happens, otherwise an expectation: four of five simulated rollouts took 0.3 to 2.1 times of it (docs/evidence.md).
 """
 
 import math
