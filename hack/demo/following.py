@@ -12,8 +12,11 @@ from demo.evidence import Arm, Evidence, Look
 from demo.findings import Outcome, Point
 from demo.kubectl import KubectlError, WaitExpired, condition, describe
 from demo.scene import Demo, StageFailed
+from demo.story import Story
 
 POLL_SECONDS: Final = 1.0
+BY_EVIDENCE: Final = ("Evidence",)
+"""The reason of a promotion that waited for its proof."""
 END_SECONDS: Final = 240.0
 """For a rollout from start to end, evidence included."""
 
@@ -58,7 +61,7 @@ def follow(demo: Demo, name: str, digest: str, began: float) -> Followed:
     while time.monotonic() < deadline:
         with contextlib.suppress(KubectlError):
             obj = demo.deployment(name)
-            _note(demo, seen, obj)
+            note(demo.story, seen, obj)
             if seen.outcome is not None:
                 seen.seconds = time.time() - began
                 return seen
@@ -66,6 +69,31 @@ def follow(demo: Demo, name: str, digest: str, began: float) -> Followed:
     raise WaitExpired(
         f"modeldeployment/{name}: no end of the rollout in {END_SECONDS:.0f} s; last seen: {describe(obj)}"
     )
+
+
+def note(story: Story, seen: Followed, obj: Mapping[str, Any]) -> None:
+    """Take in one state of the ModelDeployment, and tell what is new in it."""
+    status = obj.get("status", {})
+    canary = status.get("canary") or {}
+    if canary.get("digest") == seen.digest:
+        seen.rollout = canary.get("rollout", seen.rollout)
+    now = evidence.read(obj)
+    if now is not None and now.rollout and now.rollout == seen.rollout:
+        seen.looks |= {look.at: look for look in now.history}
+        if seen.last is None or now.looks > seen.last.looks:
+            story.say(evidence.line(now))
+        seen.last = now
+    reason = condition(obj, "Ready").get("reason", "")
+    if reason and reason != "CanaryInProgress":
+        story.once(f"[dim]{describe(obj)}[/]")
+    rejected = [r for r in status.get("rejected", ()) if r["digest"] == seen.digest and unix(r["at"]) >= seen.began - 1]
+    if rejected:
+        seen.outcome, seen.reason = Outcome.TAKEN_BACK, str(rejected[-1]["reason"])
+        seen.decided_at = unix(rejected[-1]["at"])
+    elif status.get("stable", {}).get("digest") == seen.digest and not canary and not status.get("retiring"):
+        promotion = status["history"][-1]
+        seen.outcome, seen.reason = Outcome.PROMOTED, str(promotion.get("reason", ""))
+        seen.decided_at = unix(promotion["at"])
 
 
 def require(seen: Followed, outcome: Outcome, reasons: tuple[str, ...] = ()) -> None:
@@ -80,29 +108,6 @@ def require(seen: Followed, outcome: Outcome, reasons: tuple[str, ...] = ()) -> 
 def unix(at: str) -> float:
     """Of an ISO 8601 time."""
     return datetime.fromisoformat(at).timestamp()
-
-
-def _note(demo: Demo, seen: Followed, obj: Mapping[str, Any]) -> None:
-    status = obj.get("status", {})
-    canary = status.get("canary") or {}
-    if canary.get("digest") == seen.digest:
-        seen.rollout = canary.get("rollout", seen.rollout)
-    now = evidence.read(obj)
-    if now is not None and now.rollout and now.rollout == seen.rollout:
-        seen.looks |= {look.at: look for look in now.history}
-        if seen.last is None or now.looks > seen.last.looks:
-            demo.story.say(evidence.line(now))
-        seen.last = now
-    reason = condition(obj, "Ready").get("reason", "")
-    if reason and reason != "CanaryInProgress":
-        demo.story.once(f"[dim]{describe(obj)}[/]")
-    rejected = [r for r in status.get("rejected", ()) if r["digest"] == seen.digest and unix(r["at"]) >= seen.began - 1]
-    if rejected:
-        seen.outcome, seen.reason = Outcome.TAKEN_BACK, str(rejected[-1]["reason"])
-        seen.decided_at = unix(rejected[-1]["at"])
-    elif status.get("stable", {}).get("digest") == seen.digest and not canary and not status.get("retiring"):
-        seen.outcome, seen.reason = Outcome.PROMOTED, "Evidence"
-        seen.decided_at = unix(status["history"][-1]["at"])
 
 
 def explain_bars(demo: Demo) -> None:

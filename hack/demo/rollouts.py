@@ -8,7 +8,7 @@ from typing import Final
 
 from demo import candidates, objects, records
 from demo.findings import Outcome, Rollback, Rollout
-from demo.following import Followed, explain_bars, follow, require
+from demo.following import BY_EVIDENCE, Followed, explain_bars, follow, require
 from demo.scene import Demo, StageFailed, folder
 from demo.surgery import Gap
 from demo.traffic import Clients, Counted, Phase, moments
@@ -42,7 +42,7 @@ def better(demo: Demo) -> str:
     demo.kubectl.apply(objects.following(objects.SEARCH))
     story.say(f"[dim]kubectl apply: ModelDeployment/{objects.DEPLOYMENT} now follows Experiment/{objects.SEARCH}[/]")
     seen = follow(demo, objects.DEPLOYMENT, demo.digest(objects.SEARCH), began)
-    require(seen, Outcome.PROMOTED)
+    require(seen, Outcome.PROMOTED, BY_EVIDENCE)
     counted = clients.so_far()
     require_no_failures(counted)
     if len(counted.by_model) != 2:

@@ -10,7 +10,7 @@ import numpy as np
 
 from demo import objects, records
 from demo.findings import Clients, Compared, Drift, Moved, Outcome, Retrain
-from demo.following import follow, require
+from demo.following import BY_EVIDENCE, follow, require
 from demo.kubectl import condition, describe, is_current, is_stalled
 from demo.records import SHIFTED, Records
 from demo.rollouts import require_no_failures, rollout
@@ -84,7 +84,7 @@ def retrain(demo: Demo) -> str:
         if not compared.is_better:
             raise StageFailed(f"the retrained model is not better on {rows}: {compared}")
     seen = follow(demo, objects.DEPLOYMENT, new["digest"], began)
-    require(seen, Outcome.PROMOTED)
+    require(seen, Outcome.PROMOTED, BY_EVIDENCE)
     counted = demo.clients.so_far()
     require_no_failures(counted)
     lead = story.elapsed() - drift.shifted_at
