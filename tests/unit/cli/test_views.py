@@ -136,25 +136,18 @@ def test_serving_needs_no_advice() -> None:
     assert advice.steps(state("modeldeployment/serving")) == ()
 
 
-FIELDS = (
-    "conditions",
-    "summary",
-    "canary",
-    "stable",
-    "analysis",
-    "requests",
-    "rejected",
-    "lastWindow",
-    "alarms",
-    "trials",
-)
-KEYS = st.sampled_from(
-    [
-        *FIELDS,
-        *"step stage weight metrics history looks phi n events digest id at features bins evidence rollback".split(),
-    ]
-    + "promote needed observation type status reason message since number strategy steps currentOptimalTrial".split()
-)
+def properties(schema: Object) -> set[str]:
+    """Names of all properties of a schema, at any depth."""
+    inner = [*schema.get("properties", {}).values(), *([schema["items"]] if "items" in schema else [])]
+    return {*schema.get("properties", {})}.union(*(properties(child) for child in inner))
+
+
+SCHEMAS = [
+    yaml.safe_load(path.read_text())["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]["status"]
+    for path in sorted((HERE.parents[2] / "crds").glob("*s.yaml"))
+]
+FIELDS = sorted(set().union(*(schema["properties"] for schema in SCHEMAS)))
+KEYS = st.sampled_from(sorted(set().union(*map(properties, SCHEMAS))))
 json_values = st.recursive(
     st.none() | st.booleans() | st.integers() | st.text(max_size=5) | st.sampled_from(["Steps", "1.5", "1,2"]),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(KEYS, inner, max_size=4),

@@ -1,0 +1,131 @@
+"""Which digest a verb is about, and that an apply keeps everybody's entries."""
+
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from modelcycle.api.rollout import Verb, parse_requests
+from modelcycle.cli import requests
+from modelcycle.cli.requests import MANAGER, Refusal, Wanted
+from modelcycle.cli.views import Entry
+
+STATES = Path(__file__).parents[2] / "states" / "modeldeployment"
+STABLE, CANARY, OLDER = (
+    f"sha256:{start:{fill}<64}" for start, fill in (("9f2c1ab0", 4), ("41d0c2f3", 7), ("77aa01c4", 2))
+)
+Object = dict[str, Any]
+
+
+def state(name: str) -> Object:
+    loaded: Object = yaml.safe_load((STATES / f"{name}.yaml").read_text())
+    return loaded
+
+
+def about(name: str, verb: Verb, prefix: str = "") -> str:
+    return requests.subject(state(name), Wanted(verb, "anna", prefix=prefix))
+
+
+@pytest.mark.parametrize("verb", [Verb.PROMOTE, Verb.PROMOTE_FULL, Verb.ABORT, Verb.APPROVE])
+def test_verbs_about_the_canary_name_its_digest(verb: Verb) -> None:
+    assert about("canary", verb) == CANARY
+    assert about("canary", verb, "41d0c2f3") == CANARY
+
+
+def test_undo_is_about_what_serves_now() -> None:
+    assert about("guard-window", Verb.UNDO) == CANARY
+
+
+def test_retry_is_about_what_the_spec_asks_for_or_what_is_named() -> None:
+    assert about("rejected", Verb.RETRY) == CANARY
+    assert about("rejected", Verb.RETRY, "sha256:77aa01c4") == OLDER
+    moved_on = state("rejected")
+    del moved_on["spec"]["model"]
+    assert requests.subject(moved_on, Wanted(Verb.RETRY, "anna")) == CANARY
+
+
+@pytest.mark.parametrize(
+    ("name", "verb", "words"),
+    [
+        ("serving", Verb.PROMOTE, "there is no canary to promote: scrap is Serving (revision 3"),
+        ("serving", Verb.PROMOTE_FULL, "there is no canary to promote"),
+        ("new", Verb.ABORT, "there is no canary to abort: scrap is Pending"),
+        ("rejected", Verb.APPROVE, "there is no canary to approve: scrap is CanaryFailed"),
+        ("serving", Verb.RETRY, "nothing is rejected: scrap is Serving"),
+        ("serving", Verb.UNDO, "no revision served before this one"),
+    ],
+)
+def test_a_verb_without_a_subject_says_what_is_the_case(name: str, verb: Verb, words: str) -> None:
+    with pytest.raises(Refusal) as refused:
+        about(name, verb)
+    assert words in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("prefix", "words"), [("41d0", "at least 8 hex digits"), ("deadbeef", "possible for 41d0c2f3 only")]
+)
+def test_another_digest_than_the_one_reviewed_stops_the_command_delivery_65(prefix: str, words: str) -> None:
+    with pytest.raises(Refusal) as refused:
+        about("canary", Verb.APPROVE, prefix)
+    assert words in str(refused.value)
+
+
+def test_ids_sort_by_time_and_differ() -> None:
+    early, late = (datetime(2026, 11, 25, 14, 23, second, tzinfo=UTC) for second in (1, 2))
+    first = requests.new_id(early, b"\xff\xff\xff")
+    assert first == "20261125t142301z-ffffff"
+    assert first < requests.new_id(late, b"\x00\x00\x00")
+    assert first != requests.new_id(early, b"\x00\x00\x00")
+
+
+def entry(identity: str, verb: Verb = Verb.PROMOTE) -> Entry:
+    return Entry(identity, verb, CANARY, "anna", "because")
+
+
+def with_requests(*applied_by: tuple[str, str], executed: tuple[str, ...] = ()) -> Object:
+    """A canary with entries as (id, field manager)."""
+    obj = state("canary")
+    obj["spec"]["requests"] = [{"id": i, "verb": "Abort", "digest": CANARY, "by": "ben"} for i, _ in applied_by]
+    obj["metadata"]["managedFields"] = [
+        {"manager": manager, "operation": "Apply", "fieldsV1": {"f:spec": {"f:requests": {f'k:{{"id":"{i}"}}': {}}}}}
+        for i, manager in applied_by
+    ]
+    obj["status"]["requests"] = [{"id": i, "result": "Executed"} for i in executed]
+    return obj
+
+
+def written(obj: Object, identity: str = "new") -> list[str]:
+    body = requests.body(obj, entry(identity))
+    assert body["metadata"]["resourceVersion"] == obj["metadata"]["resourceVersion"]
+    assert [*body["spec"]] == ["requests"]
+    return [e["id"] for e in body["spec"]["requests"]]
+
+
+def test_an_apply_keeps_our_waiting_entries_and_drops_the_executed_ones() -> None:
+    assert written(with_requests(("a", MANAGER), ("b", MANAGER), executed=("a",))) == ["b", "new"]
+
+
+def test_entries_of_others_are_theirs() -> None:
+    obj = with_requests(("git", "kustomize-controller"), ("a", MANAGER))
+    assert written(obj) == ["a", "new"]
+
+
+def test_a_full_list_is_refused_before_the_api_server_does() -> None:
+    full = with_requests(*((f"r{n}", MANAGER) for n in range(32)))
+    with pytest.raises(Refusal, match="full"):
+        requests.body(full, entry("new"))
+    room = with_requests(*((f"r{n}", MANAGER) for n in range(32)), executed=("r0",))
+    assert len(written(room)) == 32
+
+
+def test_what_is_written_is_what_the_operator_reads() -> None:
+    (parsed,) = parse_requests(requests.body(state("canary"), entry("new"))["spec"]["requests"])
+    assert (parsed.id, parsed.verb, parsed.digest, parsed.by, parsed.reason) == (
+        "new",
+        Verb.PROMOTE,
+        CANARY,
+        "anna",
+        "because",
+    )
