@@ -84,5 +84,3 @@ class JudgedPod(CountingPod):
             self.counts[Series(metric_names.FEATURE, (name, feature, bin_name))] = int(value)
         for (output, confidence), value in zip(counter.output_series, counter.output_counts, strict=True):
             self.counts[Series(metric_names.PREDICTION, (name, output, confidence))] = int(value)
-
-

@@ -18,8 +18,6 @@ from modelcycle_bundle.profile import Profile
 
 QUIET_WINDOWS: Final = 3
 """Judged windows in a row below half the threshold that end a row's alarm."""
-AT_ONCE: Final = Persistence(1, 1)
-"""Missing and out-of-range values are facts and no moods: they count in the first window that shows them."""
 KEPT_TESTS: Final = 100
 
 
@@ -190,13 +188,19 @@ def _rows(before: Sequence[Row], found: Sequence[Test], persistence: Persistence
 
 
 def _row(row: Row, test: Test, persistence: Persistence) -> Row:
-    wanted = persistence if test.cause.is_shift else AT_ONCE
-    levels = (*row.levels, test.level)[-wanted.of :]
-    reached = sorted(levels, reverse=True)[wanted.k - 1] if len(levels) >= wanted.k else Level.NONE
+    levels = (*row.levels, test.level)[-persistence.of :]
+    reached = sorted(levels, reverse=True)[persistence.k - 1] if len(levels) >= persistence.k else Level.NONE
+    if _is_fact(test):
+        reached = test.level
     quiet = row.quiet + 1 if test.quiet else 0
     if quiet >= QUIET_WINDOWS:
         return Row(row.cause, row.name, ())
     return Row(row.cause, row.name, levels, max(row.standing, reached), quiet, test.effect, test.text or row.text)
+
+
+def _is_fact(test: Test) -> bool:
+    """Counts in the first window that shows it: a value that is missing is no mood, and no process jumps out of its range."""
+    return test.cause.is_missing or (test.cause is Cause.OUT_OF_RANGE and test.level is Level.CRITICAL)
 
 
 def _episodes(history: History, start: float, end: float, digest: str) -> tuple[Episode, ...]:

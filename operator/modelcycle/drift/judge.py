@@ -22,6 +22,8 @@ LARGEST_RATE: Final = 0.05
 """Bound of the false discovery rate where windows are so long that the budget would allow more."""
 RATE_EFFECT: Final = 0.01
 """Rise of the share of missing or out-of-range rows from which it counts: one point."""
+SUDDEN_EFFECT: Final = 0.1
+"""Rise from which it is no drift of a process but a fault, such as another unit: ten points."""
 RATE_ROWS: Final = 50
 """Rows from which the share of an event is judged. The test is exact at any number; a share of fewer rows says little."""
 CLEARING: Final = 0.5
@@ -34,9 +36,9 @@ class Level(IntEnum):
     NONE = 0
     """Chance, or too little to matter."""
     WARN = 1
-    """At least `effect.warn`, and not chance."""
+    """At least `effect.warn`, or RATE_EFFECT, and not chance."""
     CRITICAL = 2
-    """At least `effect.critical`, and not chance."""
+    """At least `effect.critical`, or SUDDEN_EFFECT, and not chance."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +100,7 @@ def _of_rate(row: Rate) -> Test:
     p = excess(row.reference_events, row.reference_rows, row.events, row.rows)
     before = row.reference_events / row.reference_rows if row.reference_rows else 0.0
     rise = max(0.0, row.events / row.rows - before)
-    level = Level.WARN if rise >= RATE_EFFECT else Level.NONE
+    level = Level.CRITICAL if rise >= SUDDEN_EFFECT else Level.WARN if rise >= RATE_EFFECT else Level.NONE
     quiet = rise < CLEARING * RATE_EFFECT
     return Test(row.cause, row.name, _rounded(p), round(rise, 4), level, quiet, "" if quiet else explain.rate(row))
 

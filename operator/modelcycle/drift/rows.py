@@ -34,9 +34,9 @@ class Cause(StrEnum):
     """Inputs lie outside what training saw more often."""
 
     @property
-    def is_shift(self) -> bool:
-        """Whether bins are compared; else the share of one event is."""
-        return self in (Cause.OUTPUT_DRIFT, Cause.INPUT_DRIFT)
+    def is_missing(self) -> bool:
+        """Whether something is not there that was."""
+        return self in (Cause.MISSING_ANSWERS, Cause.MISSING_VALUES)
 
 
 @dataclass(frozen=True, slots=True)
