@@ -140,7 +140,8 @@ class PrometheusSource:
         if not scrape:
             return PodFailure(name, uid, f"Prometheus has no scrape of it from the last {self._window:g} s")
         try:
-            counters = exposition.counters(((p.name, _as_on_page(p.labels), p.value) for p in scrape), self._series)
+            page = ((p.name, _as_on_page(p.labels, self._series.get(p.name, ())), p.value) for p in scrape)
+            counters = exposition.counters(page, self._series)
         except exposition.UnusablePage as error:
             return PodFailure(name, uid, f"unusable scrape: {error}")
         if counters.run.pod_uid != uid:
@@ -162,6 +163,7 @@ def _latest_scrape(known: Sequence[Point]) -> list[Point]:
     return [point for point in known if point.at == last.at and of_target <= point.labels.items()]
 
 
-def _as_on_page(labels: Mapping[str, str]) -> Mapping[str, str]:
+def _as_on_page(labels: Mapping[str, str], wanted: Sequence[str]) -> Mapping[str, str]:
+    """With the page's own names, and with the labels that Prometheus leaves out because they are empty."""
     renamed = {name.removeprefix(_RENAMED): text for name, text in labels.items() if name.startswith(_RENAMED)}
-    return {**labels, **renamed}
+    return {**dict.fromkeys(wanted, ""), **labels, **renamed}

@@ -180,6 +180,14 @@ async def test_labels_of_a_newer_server_add_up(prometheus: Prometheus) -> None:
     assert pod.counts[Series(metric_names.FEATURE, ("p", "u", "b00"))] == 7
 
 
+async def test_an_empty_label_is_left_out_by_prometheus_and_there_all_the_same(prometheus: Prometheus) -> None:
+    kube = MemoryKube()
+    uid = add_pod(kube, "p1")
+    prometheus.answer = success([*scrape(uid), series(metric_names.TRAFFIC_SEQ, of_pod(uid), 0)])
+    (pod,) = (await read(kube, prometheus.url, ROLLOUT_SERIES)).pods
+    assert pod.counts == {Series(metric_names.TRAFFIC_SEQ, ("",)): 0}
+
+
 async def test_honoured_labels_are_read_as_well(prometheus: Prometheus) -> None:
     kube = MemoryKube()
     uid = add_pod(kube, "p1")
