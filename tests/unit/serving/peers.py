@@ -88,6 +88,7 @@ class Peer:
         self.asked: list[Asked] = []
         self.connections = 0
         self._open: list[socket.socket] = []
+        self._ended: set[int] = set()
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
         self._host = f"[{host}]" if ":" in host else host
         self._listening = socket.create_server((host, 0), family=family, backlog=512)
@@ -103,6 +104,14 @@ class Peer:
     @property
     def target(self) -> str:
         return f"{self._host}:{self.port}"
+
+    def hang_up(self, number: int) -> None:
+        """End one connection."""
+        self._open[number].shutdown(socket.SHUT_RDWR)
+
+    def ended(self, number: int) -> bool:
+        """Whether the other side has ended a connection."""
+        return number in self._ended
 
     def blurt(self, raw: bytes) -> None:
         """Say something on every connection, unasked."""
@@ -126,8 +135,8 @@ class Peer:
             except OSError:
                 return
             self._open.append(connection)
-            threading.Thread(target=self._serve, args=(connection, self.connections), daemon=True).start()
             self.connections += 1
+            threading.Thread(target=self._serve, args=(connection, self.connections - 1), daemon=True).start()
 
     def _serve(self, connection: socket.socket, number: int) -> None:
         # No file object: it would hold the socket open when a behaviour closes it.
@@ -147,6 +156,7 @@ class Peer:
                 pending = pending[size:]
                 self.asked.append(asked)
                 self.behave(connection, asked)
+        self._ended.add(number)
 
 
 def _some(connection: socket.socket) -> bytes:

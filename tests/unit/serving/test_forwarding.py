@@ -239,16 +239,28 @@ def test_stale_connection_is_no_failure_of_the_canary(stable: Stable) -> None:
             assert stable.arms() == {"canary ok": 30}
 
 
+def test_connections_to_a_former_target_are_ended(stable: Stable) -> None:
+    with Peer(say(answer())) as one, Peer(say(answer())) as other:
+        stable.hand_on(one.target, ALL)
+        versions(stable, 3)
+        stable.hand_on(other.target, ALL)
+        peers.until(lambda: one.ended(0), seconds=PoolLimits().idle / 2)
+        versions(stable, 3)
+        stable.hand_on("", 0)
+        peers.until(lambda: other.ended(0), seconds=PoolLimits().idle / 2)
+
+
 @pytest.mark.parametrize(
     "raw",
     [
         answer(ANSWER, "200 OK", "Connection: close"),
         answer() + answer(b'{"model_version":"smuggled"}'),
+        answer() + answer()[:-5],
         answer() + b"\x00garbage",
         b"HTTP/1.1 100 Continue\r\n\r\n" + answer(),
         b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n%x\r\n%b\r\n0\r\n\r\n" % (len(ANSWER), ANSWER),
     ],
-    ids=["close", "one answer too many", "garbage behind", "interim", "chunked"],
+    ids=["close", "one answer too many", "half an answer too many", "garbage behind", "interim", "chunked"],
 )
 def test_unusual_answers_are_answers_and_never_another_requests(stable: Stable, raw: bytes) -> None:
     with Peer(say(raw)) as canary:

@@ -111,11 +111,24 @@ async def test_stale_connection_is_retried_once_and_on_a_fresh_one() -> None:
 
 async def test_bytes_nobody_asked_for_end_a_connection() -> None:
     with Peer(say(answer())) as peer:
-        kept = pool(peer)
+        kept = pool(peer, PoolLimits(idle=1000))
         await ask(kept)
         peer.blurt(b"HTTP/1.1 408 Request Timeout\r\nContent-Length: 0\r\n\r\n")
         await until_empty(kept)
         assert await ask(kept) == ANSWER
+        assert peer.connections == 2
+
+
+async def test_connection_that_the_peer_ended_while_idle_is_passed_over() -> None:
+    with Peer(say(answer())) as peer:
+        kept = pool(peer, PoolLimits(idle=1000))
+        await asyncio.gather(*(ask(kept) for _ in range(2)))
+        await ask(kept)
+        peer.hang_up(peer.asked[-1].connection)
+        async with asyncio.timeout(20):
+            while len(kept) > 1:  # noqa: ASYNC110 - the pool tells nobody
+                await asyncio.sleep(0.01)
+        await ask(kept)
         assert peer.connections == 2
 
 
