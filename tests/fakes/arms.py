@@ -48,7 +48,7 @@ class Arms:
     """Hash of the inputs by digest."""
     rate: float = 0.0
     seed: int = 7
-    unreachable: Callable[[], str | None] = lambda: None
+    outage: str | None = None
     """Why no reading can be taken now, or None."""
     deaf: set[str] = field(default_factory=set)
     """Uids of pods whose counters cannot be read."""
@@ -178,7 +178,7 @@ class Arms:
         """One round, when somebody wants one."""
         if self.tracked is None:
             return
-        self._problem = self.unreachable()
+        self._problem = self.outage
         if self._problem is not None:
             return
         self._follow()

@@ -17,7 +17,7 @@ from fakes.workloads import Behaviour, Workloads
 from modelcycle.api.rollout import Source
 from modelcycle.deployment.reconciler import DeploymentReconciler
 from modelcycle.engine.executor import Executor, Outcome, Result
-from modelcycle.engine.plan import Emit, Key
+from modelcycle.engine.plan import Emit, Key, Plan
 from modelcycle.kube.kinds import (
     CONFIG_MAP,
     CONTROLLER_REVISION,
@@ -121,18 +121,25 @@ class Lab:
         self.kube.before_write = no_fault
         self.kube.after_write = self._monitor
 
-    async def reconcile(self) -> Outcome | None:
-        """One pass of a fresh operator process; None when it died in the middle."""
+    async def plan(self) -> Plan | None:
+        """What a fresh operator process would do now; None when the object is gone."""
         settings = Settings(training_image="t", serving_image=self.serving_image, operator_namespace=SYSTEM)
         samplers = {Source.PODS: cast(Sampler[Key], self.arms)}
         reconciler = DeploymentReconciler(self.kube, settings, samplers)
+        world = await reconciler.observe(Key("ModelDeployment", NAMESPACE, NAME), self.now)
+        if world is None:
+            return None
+        plan = reconciler.decide(world)
+        assert reconciler.decide(world) == plan
+        return plan
+
+    async def reconcile(self) -> Outcome | None:
+        """One pass of a fresh operator process; None when it died in the middle."""
         self.passes += 1
         try:
-            world = await reconciler.observe(Key("ModelDeployment", NAMESPACE, NAME), self.now)
-            if world is None:
+            plan = await self.plan()
+            if plan is None:
                 return None
-            plan = reconciler.decide(world)
-            assert reconciler.decide(world) == plan
             return await Executor(self.kube, self.recorder).run(plan)
         except Crash:
             return None

@@ -48,7 +48,39 @@ async def change_of_mind(lab: Lab) -> None:
     await lab.run(seconds=16)
 
 
-STORIES: Final[dict[str, Story]] = {story.__name__: story for story in (replacement, refusal, change_of_mind)}
+EASY: Final = {"metrics": [{"name": "errors", "harmFloor": "0.2"}]}
+"""Proven after some 20 requests, so that a story is short."""
+
+
+def apply_canary(lab: Lab, letter: str) -> None:
+    canary = {"steps": [{"setWeight": 25}, {"analysis": {}}], "analysis": EASY, "guardWindow": "3s"}
+    lab.apply(model=model(letter), server={"replicas": 2}, strategy={"canary": canary})
+
+
+async def good_canary(lab: Lab) -> None:
+    """A canary that is promoted by evidence, under load."""
+    apply_canary(lab, "a")
+    await lab.run(seconds=6)
+    lab.arms.rate = 40
+    apply_canary(lab, "b")
+    await lab.run(seconds=26)
+    lab.arms.rate = 0
+
+
+async def bad_canary(lab: Lab) -> None:
+    """A canary that fails every answer."""
+    lab.arms.failing[digest("b")] = 1.0
+    apply_canary(lab, "a")
+    await lab.run(seconds=6)
+    lab.arms.rate = 40
+    apply_canary(lab, "b")
+    await lab.run(seconds=14)
+    lab.arms.rate = 0
+
+
+STORIES: Final[dict[str, Story]] = {
+    story.__name__: story for story in (replacement, refusal, change_of_mind, good_canary, bad_canary)
+}
 FAULTS: Final[dict[str, tuple[bool, Callable[[], BaseException]]]] = {
     "crash before": (False, crash),
     "crash after": (True, crash),
@@ -65,6 +97,10 @@ FAULTS: Final[dict[str, tuple[bool, Callable[[], BaseException]]]] = {
         ("refusal", "crash after"),
         ("refusal", "response lost"),
         ("change_of_mind", "crash after"),
+        ("good_canary", "crash after"),
+        ("good_canary", "conflict"),
+        ("bad_canary", "crash after"),
+        ("bad_canary", "response lost"),
     ],
 )
 async def test_fault_at_every_write_ends_the_same_engineering_1_2_3_4_5(story: str, fault: str) -> None:
@@ -81,6 +117,7 @@ async def test_fault_at_every_write_ends_the_same_engineering_1_2_3_4_5(story: s
         await lab.run(seconds=8)
         assert hook.fired
         assert lab.end_state() == expected, f"{fault} write {position} of {story}"
+        assert lab.arms.bad_answers == 0
         assert await lab.quiet() == []
         assert len(lab.kube.find(CONTROLLER_REVISION, NAMESPACE)) == len(
             undisturbed.kube.find(CONTROLLER_REVISION, NAMESPACE)

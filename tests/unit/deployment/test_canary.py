@@ -1,12 +1,18 @@
 """A canary's life in the laboratory: shares step by step, evidence, promotion, and everything that takes it back or holds it."""
 
+import asyncio
+from datetime import timedelta
 from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
+from budget import examples
 from fakes.deployment_lab import NAMESPACE, Lab, digest, model
 from fakes.faults import Write
 from fakes.workloads import Behaviour
+from modelcycle.engine.executor import Executor, Result
 from modelcycle.kube.errors import Invalid
 from modelcycle.kube.kinds import DEPLOYMENT, MODEL_DEPLOYMENT, POD, SERVICE
 from modelcycle_bundle.traffic import ANNOTATION, parse
@@ -158,11 +164,11 @@ async def test_outage_of_metrics_holds_for_an_hour_and_then_goes_on_delivery_32_
     await lab.run(seconds=9)
     before = lab.status["analysis"]["metrics"][0]["canary"]["n"]
     assert 0 < before < 422
-    lab.arms.unreachable = lambda: cause
+    lab.arms.outage = cause
     await lab.run(seconds=3600, step=60)
     assert (lab.reason, lab.serving, lab.status["canary"]["weight"]["desired"]) == ("MetricsUnavailable", "a", "20")
     assert cause in lab.condition("Ready")["message"]  # type: ignore[index]
-    lab.arms.unreachable = lambda: None
+    lab.arms.outage = None
     await lab.run(seconds=200, until=lambda: lab.serving == "b")
     assert lab.serving == "b"
 
@@ -367,3 +373,48 @@ async def test_pod_template_of_a_revision_never_changes() -> None:
     before = {d["metadata"]["name"]: d["spec"]["template"] for d in lab.kube.find(DEPLOYMENT, NAMESPACE)}
     await lab.run(seconds=30)
     assert {d["metadata"]["name"]: d["spec"]["template"] for d in lab.kube.find(DEPLOYMENT, NAMESPACE)} == before
+
+
+async def test_two_operators_at_once_count_a_look_once_delivery_38() -> None:
+    lab = await started(rate=30)
+    await lab.run(seconds=8, until=lambda: lab.status.get("analysis", {}).get("looks", 0) > 0)
+    lab.now += timedelta(seconds=2)
+    lab.arms.serve(2)
+    lab.arms.read()
+    plans = [plan for plan in (await lab.plan(), await lab.plan()) if plan]
+    before = lab.status["analysis"]["looks"]
+    results = [(await Executor(lab.kube, lab.recorder).run(plan)).result for plan in plans]
+    assert results == [Result.SUCCESS, Result.OBSERVE_AGAIN]
+    assert lab.status["analysis"]["looks"] == before + 1
+
+
+@given(
+    rate=st.sampled_from([0, 3, 30, 200]),
+    failing=st.sampled_from([0.0, 0.02, 0.3, 1.0]),
+    weight=st.sampled_from([1, 10, 50, 100]),
+    outages=st.lists(st.tuples(st.integers(0, 40), st.integers(1, 30)), max_size=2),
+    kills=st.lists(st.integers(0, 60), max_size=2),
+)
+@settings(max_examples=examples(8), deadline=None, suppress_health_check=[HealthCheck.too_slow])
+def test_whatever_happens_a_rollout_ends_on_one_side_and_users_get_answers(
+    rate: int, failing: float, weight: int, outages: list[tuple[int, int]], kills: list[int]
+) -> None:
+    async def live() -> Lab:
+        lab = await started(rate=rate, steps=[{"setWeight": weight}, {"analysis": {}}], analysis={"maxDuration": "90s"})
+        lab.arms.failing[digest("b")] = failing
+        out = {second for at, length in outages for second in range(at, at + length)}
+        for second in range(100):
+            lab.arms.outage = "connection failed" if second in out else None
+            if second in kills and lab.status.get("canary"):
+                lab.workloads.kill(NAMESPACE, {"modelcycle.dev/revision": lab.status["canary"]["revision"]})
+            await lab.run(seconds=1)
+        return lab
+
+    lab = asyncio.run(live())
+    assert lab.arms.bad_answers == 0
+    assert lab.status["stateVersion"] == 2
+    if failing == 1.0 and rate >= 30:
+        assert lab.serving == "a"
+    told = {share for found in shares(lab).values() for share in found}
+    if lab.reason in ("CanaryFailed", "CanaryFailFast", "CanaryCrashed"):
+        assert told == {0}
