@@ -162,4 +162,4 @@ def _compared(analysis: AnalysisState) -> str:
 
 
 def _rate(counts: Counts) -> str:
-    return f"{100 * counts.events / counts.n:.2g} %" if counts.n else "none"
+    return f"{100 * counts.events / counts.n:.3g} %" if counts.n else "none"
