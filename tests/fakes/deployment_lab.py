@@ -8,7 +8,10 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any, Final, cast
+
+import yaml
 
 from fakes.arms import Arms
 from fakes.faults import Crash, RaiseAt, Write, no_fault
@@ -19,6 +22,8 @@ from modelcycle.deployment.reconciler import DeploymentReconciler
 from modelcycle.engine.executor import Executor, Outcome, Result
 from modelcycle.engine.plan import Emit, Key, Plan
 from modelcycle.kube.kinds import (
+    ADMISSION_POLICY,
+    ADMISSION_POLICY_BINDING,
     CONFIG_MAP,
     CONTROLLER_REVISION,
     DEPLOYMENT,
@@ -31,6 +36,7 @@ from modelcycle.kube.port import Object
 from modelcycle.metrics.sampler import Sampler
 from modelcycle.settings import Settings
 
+MANIFESTS: Final = Path(__file__).parents[2] / "manifests" / "base"
 NAMESPACE: Final = "plant-7"
 NAME: Final = "scrap"
 SYSTEM: Final = "modelcycle-system"
@@ -96,6 +102,12 @@ class Lab:
             self.kube.seed(MODEL_DEPLOYMENT, NAMESPACE, {"metadata": {"name": NAME, "uid": UID}, "spec": spec})
         else:
             self.kube.edit(MODEL_DEPLOYMENT, NAMESPACE, NAME, lambda body: body.update(spec=spec))
+
+    def enforce_policies(self) -> None:
+        """The admission policies of manifests/base stand as they are committed."""
+        for body in yaml.safe_load_all((MANIFESTS / "policies.yaml").read_text()):
+            kind = ADMISSION_POLICY_BINDING if body["kind"].endswith("Binding") else ADMISSION_POLICY
+            self.kube.seed(kind, "", body)
 
     def experiment(self, letter: str | None, **spec: Any) -> None:
         """An Experiment `scrap` that has published a model, or not yet."""

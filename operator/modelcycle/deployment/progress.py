@@ -42,20 +42,20 @@ def progress(world: World, spec: Spec, done: Transition) -> Transition:
     return advance[canary.stage](world, spec, done, canary)
 
 
-def is_approval_missing(spec: Spec, state: State, enforced: Callable[[], bool]) -> bool:
+def is_approval_missing(world: World, spec: Spec, state: State) -> bool:
     """Whether the canary waits for somebody's word."""
     if spec.approval is Approval.NONE or state.canary is None:
         return False
     if spec.approval is Approval.GIT:
         return spec.model.digest is None
-    return not (enforced() and is_approved(state.executed, state.canary.ref.digest))
+    return not (world.approvals_enforced and is_approved(state.executed, state.canary.ref.digest))
 
 
 def _begin(world: World, spec: Spec, done: Transition, canary: Canary) -> Transition:
     stable = done.state.stable
     if stable is None:
         return done
-    if is_approval_missing(spec, done.state, lambda: world.approvals_enforced):
+    if is_approval_missing(world, spec, done.state):
         return done
     models = served_model(world, canary.ref.revision), served_model(world, stable.revision)
     if models[0] is None or models[1] is None or not is_accepting(models[0], models[1]):
@@ -128,7 +128,7 @@ def _conclude(world: World, spec: Spec, done: Transition, canary: Canary) -> Tra
 def _forward(world: World, spec: Spec, done: Transition, canary: Canary) -> Transition:
     """Full size reached: stable's pods hand on everything, so that moving the Service changes nothing for anybody."""
     state = done.state
-    if is_approval_missing(spec, state, lambda: world.approvals_enforced) and state.stable is not None:
+    if is_approval_missing(world, spec, state):
         return done
     if state.stable is None or not world.answering(state.stable.revision):
         return _promote(world, spec, done, canary)

@@ -132,7 +132,7 @@ def _coming(world: World, spec: Spec, state: State) -> Verdict | None:
 
 def _compared(world: World, spec: Spec, state: State, canary: Canary) -> Verdict:
     """What a canary waits for that has the pods it needs."""
-    if is_approval_missing(spec, state, lambda: world.approvals_enforced):
+    if is_approval_missing(world, spec, state):
         return _unapproved(world, spec, canary)
     if canary.stage in (Stage.CAPACITY, Stage.FORWARDING):
         text = f"{label(canary.ref)} has its replicas and gets all requests, then the Service moves to it"

@@ -344,10 +344,36 @@ def any_failed(lab: Lab) -> bool:
     return any(("canary", "failed") in state.counts for state in lab.arms._pods.values())
 
 
-async def test_approval_by_request_holds_until_given_delivery_65() -> None:
-    lab = await started(approval={"required": True})
+async def test_approval_without_its_policies_proves_nothing_delivery_65() -> None:
+    lab = Lab()
+    lab.apply(**canary_spec("a"), approval={"required": True})
     await lab.run(seconds=20)
-    assert (lab.reason, lab.arms.by_digest) == ("ApprovalsUnenforced", {digest("a"): lab.arms.requests})
+    assert (lab.reason, lab.serving) == ("ApprovalsUnenforced", "")
+    lab.apply(**canary_spec("a"), approval={"required": True}, requests=[approve("1", "a")])
+    await lab.run(seconds=10)
+    assert (lab.reason, lab.status["requests"][0]["result"]) == ("ApprovalsUnenforced", "Refused")
+
+
+async def test_approval_of_the_very_digest_lets_it_go_on_delivery_65() -> None:
+    lab = Lab()
+    lab.enforce_policies()
+    lab.apply(**canary_spec("a"), approval={"required": True}, requests=[approve("1", "a")])
+    await lab.run(seconds=20)
+    assert lab.serving == "a"
+    lab.arms.rate = 100
+    lab.apply(**canary_spec("b"), approval={"required": True}, requests=[approve("2", "c")])
+    await lab.run(seconds=20)
+    assert (lab.reason, lab.arms.by_digest) == ("AwaitingApproval", {digest("a"): lab.arms.requests})
+    lab.apply(**canary_spec("b"), approval={"required": True}, requests=[approve("3", "b")])
+    await lab.run(seconds=200, until=lambda: lab.serving == "b")
+    assert lab.serving == "b"
+    assert [(r["id"], r["by"], r["result"]) for r in lab.status["requests"]] == [
+        (name, "ada", "Executed") for name in ("1", "2", "3")
+    ]
+
+
+def approve(name: str, letter: str) -> dict[str, Any]:
+    return {"id": name, "verb": "Approve", "digest": digest(letter), "by": "ada"}
 
 
 async def test_approval_by_git_is_a_pinned_digest() -> None:
