@@ -95,7 +95,7 @@ def points(body: bytes | bytearray, status: int) -> Iterable[Point]:
 
 def _point(series: Mapping[str, Any]) -> Point:
     at, value = series["values"][-1]
-    labels = {str(name): str(text) for name, text in series["metric"].items()}
+    labels = series["metric"]
     return Point(labels["__name__"], labels, float(at), float(value))
 
 
