@@ -4,10 +4,12 @@ import numpy as np
 
 from modelcycle.drift.consistency import ROWS, feature_bins, mismatches, total_requests
 from modelcycle.metrics.exposition import parse
-from modelcycle.metrics.port import RunId
+from modelcycle.metrics.port import RunId, ServedModel
 from modelcycle_bundle.outputs import ValueOutputs
 from modelcycle_bundle.profile import build
-from modelcycle_serving.counters import Counters
+from modelcycle_serving.counters import Counters, inputs_hash
+from modelcycle_serving.model import Model
+from modelcycle_serving.oip import Signature
 
 
 def test_operator_reads_what_the_server_counts() -> None:
@@ -15,10 +17,13 @@ def test_operator_reads_what_the_server_counts() -> None:
     inputs = rng.normal(size=(500, 2)).astype(np.float32)
     outputs = ValueOutputs(rng.normal(size=500).astype(np.float32))
     profile = build(["mean radius", 'odd "name"\\'], inputs, outputs)
-    counters = Counters(profile, "sha256:" + "0" * 64, "r", "uid-1", 1795416200.25)
+    signature = Signature(("mean radius", 'odd "name"\\'), (), accepts_missing=True)
+    model = Model("sha256:" + "0" * 64, signature, profile, b"", lambda rows: {}, 0.0, 0.0)
+    counters = Counters(model, "r", "uid-1", 1795416200.25)
     fresh = parse(counters.exposition().decode())
     assert fresh.run == RunId("uid-1", 1795416200.25)
     assert set(fresh.counts.values()) == {0}
+    assert fresh.model == ServedModel("r", inputs_hash(signature), accepts_missing=True)
     served = inputs[:40].copy()
     served[:3, 0] = np.nan
     counters.count_request(200)
