@@ -82,7 +82,7 @@ lock: ## compile the pyproject files to hash-pinned requirements (needs uv)
 .PHONY: bench
 bench: cluster images store install ## what the operator costs and how fast it reacts (figures, no verdict)
 	PYTHONPATH=hack:tests $(BIN)/python tests/benchmarks/operator_latency.py
-	$(BIN)/python tests/benchmarks/decision_cost.py
+	PYTHONPATH=tests $(BIN)/python tests/benchmarks/decision_cost.py
 
 # Not taken from the environment, so that nothing lands in a cluster by accident; `make install KUBECONFIG=...` names another.
 KUBECONFIG := .cluster/kubeconfig

@@ -8,13 +8,14 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 import numpy as np
 from scipy.stats import binom, norm
 
-from campaigns.rollouts import Bursts, Decision, PodLook, Policy, Traffic, run
+from campaigns.deciding import DecidePolicy
+from campaigns.rollouts import Bursts, Decision, Ending, PodLook, Policy, Traffic, run
 from modelcycle.stats.dispersion import Dispersion, accumulate
 from modelcycle.stats.evidence import Counts, Design, Evidence, Look, log_promote, log_rollback, observe
 from modelcycle.stats.planner import requests_until_promotion, requests_until_rollback
@@ -209,15 +210,50 @@ class Result:
 
 def measure(cell: Cell) -> Result:
     """Simulate the cell. Rollout number i sees the same traffic however many there are."""
-    endings = [
-        run(cell.policy(), cell.traffic, cell.limit, np.random.default_rng([SEED, index]))
-        for index in range(cell.rollouts)
-    ]
-    return Result(cell, tuple(ending.canary_answers for ending in endings if ending.decision is cell.decision))
+    taken = (ending.canary_answers for ending in endings(cell) if ending.decision is cell.decision)
+    return Result(cell, tuple(taken))
+
+
+def endings(cell: Cell) -> list[Ending]:
+    """How each rollout of the cell ends."""
+    seeds = ([SEED, index] for index in range(cell.rollouts))
+    return [run(cell.policy(), cell.traffic, cell.limit, np.random.default_rng(seed)) for seed in seeds]
+
+
+DECIDED: Final = tuple(
+    Cell(name, traffic, Decision.HOLD, limit, None, rollouts=200)
+    for name, traffic, limit in (
+        ("no errors", Traffic(0.0, 0.0), 1000),
+        ("equal arms, 1 %", Traffic(0.01, 0.01), 2280),
+        ("equal arms, 5 %", Traffic(0.05, 0.05), 2280),
+        ("1 % to 3 %", Traffic(0.03, 0.01), 2280),
+        ("bursts of one look, 3 stable pods", Traffic(0.005, 0.005, bursts=Bursts(0.1, 0.3)), 1000),
+    )
+)
+"""Traffic on which the operator's `decide` is compared with the evidence alone."""
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """Endings of the same rollouts, judged twice."""
+
+    cell: Cell
+    alone: list[Ending]
+    decided: list[Ending]
+
+    @property
+    def equal(self) -> int:
+        """Rollouts that end in the same decision at the same look."""
+        return sum(one == other for one, other in zip(self.alone, self.decided, strict=True))
+
+
+def compare(cell: Cell) -> Comparison:
+    """Judge the cell's rollouts by the evidence alone and by `decide`."""
+    return Comparison(cell, endings(cell), endings(replace(cell, policy=DecidePolicy)))
 
 
 def main() -> int:
-    """Print two Markdown tables, a row as soon as it is known."""
+    """Print three Markdown tables, a row as soon as it is known."""
     print(
         f"Seed {SEED}; {ROLLOUTS} rollouts a cell where chance plays a part; 20 canary requests of 200 a look unless said.\n"
     )
@@ -232,6 +268,11 @@ def main() -> int:
             low, median, high = np.quantile(result.taken, [0.1, 0.5, 0.9])
             figures = f"{forecast.expected} | {np.mean(result.taken):.0f} | {low:.0f} | {median:.0f} | {high:.0f}"
             print(f"| {forecast.cell.name} | {forecast.cell.decision} | {figures} |", flush=True)
+        print("\n| rollouts with | promoted | rolled back | `decide` ends alike |\n|---|---|---|---|")
+        for pair in pool.map(compare, DECIDED):
+            kept = kept and pair.equal == pair.cell.rollouts
+            on, back = (sum(e.decision is d for e in pair.decided) for d in (Decision.PROMOTE, Decision.ROLLBACK))
+            print(f"| {pair.cell.name} | {on} | {back} | {pair.equal} of {pair.cell.rollouts} |", flush=True)
     print(f"\n{time.monotonic() - began:.0f} s")
     return 0 if kept else 1
 

@@ -1,13 +1,14 @@
 """The promises of docs/evidence.md at 200 rollouts a cell; `make campaign` checks them at 2,000 and far more looks.
 
-So few rollouts show evidence that is wrong, not evidence that is a little off: the margin for chance is wide here.
+The cells are judged by the evidence alone, which is fast; beside it the operator's whole `decide` is shown to end each rollout alike. So
+few rollouts show evidence that is wrong, not evidence that is a little off: the margin for chance is wide here.
 """
 
 from dataclasses import replace
 
 import pytest
 
-from campaigns.calibration import CELLS, AtMost, Cell, measure
+from campaigns.calibration import CELLS, DECIDED, AtMost, Cell, compare, measure
 
 ROLLOUTS = 200
 LIMIT = 1200
@@ -25,3 +26,9 @@ def small(cell: Cell) -> Cell:
 def test_promise(cell: Cell) -> None:
     result = measure(small(cell))
     assert result.kept, f"{result.count} of {result.cell.rollouts}, promised {cell.promise}"
+
+
+@pytest.mark.parametrize("cell", DECIDED, ids=lambda cell: cell.name.replace(" ", "_"))
+def test_the_whole_decide_ends_a_rollout_as_its_evidence_does_monitoring_18(cell: Cell) -> None:
+    pair = compare(replace(cell, rollouts=3))
+    assert pair.decided == pair.alone
