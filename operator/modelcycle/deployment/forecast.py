@@ -1,18 +1,26 @@
 """How long a rollout still takes, in canary requests and in words for people. Pure; promises nothing, decides nothing."""
 
 import math
+from functools import lru_cache
 
 from modelcycle.api.modeldeployment import Spec
 from modelcycle.deployment.analysis import AnalysisState
 from modelcycle.deployment.rollback import design_of
+from modelcycle.stats.evidence import Design, Evidence
 from modelcycle.stats.planner import MOST, requests_until_promotion
 
 
 def remaining(spec: Spec, analysis: AnalysisState) -> int | None:
     """About how many more canary requests promotion takes when they go as so far; None when it is not to be expected."""
-    stable = analysis.evidence.stable
+    return _remaining(analysis.evidence, design_of(spec))
+
+
+@lru_cache(maxsize=64)
+def _remaining(evidence: Evidence, design: Design) -> int | None:
+    """Asked twice in each decision, for the message and for the numbers."""
+    stable = evidence.stable
     rate = stable.events / stable.n if stable.n else 0.0
-    needed = requests_until_promotion(analysis.evidence, design_of(spec), rate)
+    needed = requests_until_promotion(evidence, design, rate)
     return None if needed >= MOST else needed
 
 

@@ -1,4 +1,4 @@
-"""How long a rejection stands: until a Retry, an edit of the spec, or other trusted keys, by its reason. Pure."""
+"""How long a rejection stands, and for what: by its reason, until a Retry, an edit of the spec, or other trusted keys. Pure."""
 
 from typing import Final
 
@@ -28,11 +28,18 @@ TRUST_REASONS: Final = frozenset({Reason.NO_TRUSTED_KEY, Reason.SIGNATURE_INVALI
 """Depend on the trust set: tried anew when it changes."""
 
 
+ANSWER_REASONS: Final = frozenset(
+    {Reason.CANARY_FAILED, Reason.CANARY_FAIL_FAST, Reason.INCOMPATIBLE_SIGNATURE, Reason.ABORTED}
+)
+"""The model's answers were refused, or a person refused it: so is the same digest from another place or in other pods."""
+
+
 def standing_rejection(world: World, state: State, target: Target) -> Rejection | None:
     """The rejection that keeps the target from being tried, None when there is none or it no longer holds."""
     wanted = target.hash
     for item in state.rejected:
-        if item.ref.revision != wanted:
+        same_model = item.reason in ANSWER_REASONS and item.ref.digest == target.digest
+        if item.ref.revision != wanted and not same_model:
             continue
         retrusted = item.reason in TRUST_REASONS and item.trust != world.trust.hash
         edited = item.reason not in CONTENT_REASONS and item.generation != world.generation

@@ -158,6 +158,16 @@ async def test_rejected_digest_stays_rejected_until_somebody_retries_delivery_54
     assert [(r["id"], r["result"]) for r in lab.status["requests"]] == [("1", "Executed")]
 
 
+async def test_rejected_model_from_another_place_is_the_same_model() -> None:
+    lab = await started()
+    lab.arms.failing[digest("b")] = 1.0
+    await lab.run(seconds=30, until=lambda: lab.reason == "CanaryFailFast")
+    copied = canary_spec("b") | {"model": {"uri": "s3://elsewhere/copy", "digest": digest("b")}}
+    lab.apply(**copied)
+    await lab.run(seconds=10)
+    assert (lab.reason, lab.serving, lab.status.get("canary")) == ("CanaryFailFast", "a", None)
+
+
 @pytest.mark.parametrize("cause", ["Prometheus: connection failed", "no answer within 2 s"])
 async def test_outage_of_metrics_holds_for_an_hour_and_then_goes_on_delivery_32_monitoring_19(cause: str) -> None:
     lab = await started()
