@@ -12,9 +12,9 @@ from typing import Final
 from modelcycle.api.modeldeployment import Spec
 from modelcycle.api.rollout import Analysis, Approval, OnInconclusive, Pause, SetWeight, percent
 from modelcycle.deployment.commands import is_approved
-from modelcycle.deployment.intent import ALL
+from modelcycle.deployment.intent import ALL, rollout_id
 from modelcycle.deployment.rollback import CountsState, counting, design_of, is_accepting, is_overdue, served_model
-from modelcycle.deployment.status import Canary, Promotion, Retiring, Stage, State
+from modelcycle.deployment.status import Canary, Promotion, Retiring, RevisionRef, Stage, State
 from modelcycle.deployment.traffic import is_applied
 from modelcycle.deployment.transition import Happening, Transition, capacity, is_ready, label
 from modelcycle.deployment.world import World
@@ -51,18 +51,27 @@ def is_approval_missing(world: World, spec: Spec, state: State) -> bool:
     return not (world.approvals_enforced and is_approved(state.executed, state.canary.ref.digest))
 
 
+def is_direct(spec: Spec, stable: RevisionRef | None) -> bool:
+    """Whether a revision takes over without evidence: there is nothing to compare it with, or no step gives it a share."""
+    return stable is None or not any(isinstance(step, SetWeight) and step.share for step in spec.canary.steps)
+
+
 def _begin(world: World, spec: Spec, done: Transition, canary: Canary) -> Transition:
     stable = done.state.stable
-    if stable is None:
-        return done
-    if is_approval_missing(world, spec, done.state):
+    if is_direct(spec, stable):
+        return replace(done, state=replace(done.state, canary=replace(canary, stage=Stage.CAPACITY, since=world.now)))
+    if stable is None or is_approval_missing(world, spec, done.state):
         return done
     models = served_model(world, canary.ref.revision), served_model(world, stable.revision)
     if models[0] is None or models[1] is None or not is_accepting(models[0], models[1]):
         return done  # what is not read yet is waited for; what does not fit is `roll_back`'s
     if world.address(canary.ref.revision) is None or not world.answering(stable.revision):
         return done
-    begun = replace(canary, stage=Stage.STEPS, step=0, since=world.now, steps_hash=spec.canary.steps_hash)
+    # A rollout that an operator without canaries had begun has no name yet.
+    rollout = canary.rollout or rollout_id(world.uid, canary.ref.revision, canary.started_at)
+    begun = replace(
+        canary, rollout=rollout, stage=Stage.STEPS, step=0, since=world.now, steps_hash=spec.canary.steps_hash
+    )
     return _step(world, spec, replace(done, state=replace(done.state, canary=begun)), begun)
 
 

@@ -15,7 +15,7 @@ from modelcycle.api.rollout import SetWeight
 from modelcycle.deployment.diagnose import Gravity, Problem
 from modelcycle.deployment.intent import rollout_id
 from modelcycle.deployment.manifests import deployment_name
-from modelcycle.deployment.progress import progress
+from modelcycle.deployment.progress import is_direct, progress
 from modelcycle.deployment.rejection import TRUST_REASONS, standing_rejection
 from modelcycle.deployment.requests import execute
 from modelcycle.deployment.revision import Target
@@ -189,8 +189,7 @@ def _start(world: World, spec: Spec, done: Transition) -> Transition:
     ref = RevisionRef(wanted, _number(world, state, wanted), target.digest, target.uri)
     warm = state.retiring is not None and state.retiring.ref.revision == wanted
     rollout = rollout_id(world.uid, wanted, world.now)
-    # What served a moment ago needs no evidence, and without a stable revision there is nothing to compare with.
-    direct = warm or state.stable is None or not any(isinstance(s, SetWeight) and s.share for s in spec.canary.steps)
+    direct = warm or is_direct(spec, state.stable)  # what served a moment ago needs no evidence
     canary = Canary(
         ref,
         world.now,

@@ -403,6 +403,23 @@ async def test_paused_stops_the_clocks_but_not_a_rollback() -> None:
     assert lab.reason == "CanaryFailFast"
 
 
+@pytest.mark.parametrize("letter", ["", "a"])
+async def test_rollout_begun_by_an_operator_without_canaries_goes_on_delivery_41(letter: str) -> None:
+    lab = Lab()
+    if letter:
+        lab.apply(**canary_spec(letter))
+        await lab.run(seconds=10)
+    lab.arms.rate = 100
+    lab.apply(**canary_spec("b"))
+    await lab.run(seconds=1)
+    old = {k: v for k, v in lab.status.items() if k not in ("traffic", "analysis")} | {"stateVersion": 1}
+    new = ("rollout", "stage", "step", "stepStartedAt", "stepsHash", "stepCount", "weight")
+    old["canary"] = {k: v for k, v in old["canary"].items() if k not in new}
+    lab.kube.set_status(MODEL_DEPLOYMENT, NAMESPACE, "scrap", old)
+    await lab.run(seconds=200, until=lambda: lab.serving == "b")
+    assert lab.serving == "b"
+
+
 async def test_pod_template_of_a_revision_never_changes() -> None:
     lab = await started()
     await lab.run(seconds=200, until=lambda: lab.serving == "b")
