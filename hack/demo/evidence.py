@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-BAR: Final = 16
+BAR: Final = 10
 """Characters."""
 
 
@@ -18,9 +18,6 @@ class Arm:
 
     answers: int
     bad: int
-
-    def __str__(self) -> str:
-        return f"{self.answers} answers, {self.bad} bad"
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,18 +79,28 @@ def read(obj: Mapping[str, Any]) -> Evidence | None:
 
 
 def line(seen: Evidence) -> str:
-    """One look as one line."""
-    harm = f"harm {bar(seen.harm, seen.harm_at)} {short(seen.harm)} of {short(seen.harm_at)}"
-    fine = f"no harm {bar(seen.no_harm, seen.no_harm_at)} {short(seen.no_harm)} of {short(seen.no_harm_at)}"
-    rest = f"  about {seen.needed} more answers{f', {seen.eta}' if seen.eta else ''}" if seen.needed else ""
-    return f"{seen.share:>3} %  new: {seen.canary}  old: {seen.stable}  {harm}  {fine}{rest}"
+    """One look as one line: share, both arms, both bars, and the good answers that are still needed with the time they take."""
+    arms = f"new {_arm_text(seen.canary, 4)}  old {_arm_text(seen.stable, 5)}"
+    harm = f"harm {bar(seen.harm, seen.harm_at)} {short(seen.harm)}/{short(seen.harm_at)}"
+    fine = f"no harm {bar(seen.no_harm, seen.no_harm_at)} {short(seen.no_harm)}/{short(seen.no_harm_at)}"
+    rest = f"  {seen.needed} more{f', {seen.eta}' if seen.eta else ''}" if _is_on_its_way(seen) else ""
+    return f"{seen.share:>3} %  {arms}  {harm:<{BAR + 15}}  {fine:<{BAR + 17}}{rest}".rstrip()
+
+
+def _arm_text(arm: Arm, width: int) -> str:
+    return f"{arm.answers:>{width}}, {arm.bad} bad"
+
+
+def _is_on_its_way(seen: Evidence) -> bool:
+    """Whether promotion is what the counts so far lead to."""
+    return bool(seen.needed) and seen.harm <= 1.0
 
 
 def bar(value: float, full: float) -> str:
     """`value` on a logarithmic scale from 1 to `full`."""
     part = math.log(value) / math.log(full) if value > 1 and full > 1 else 0.0
     filled = min(BAR, math.floor(part * BAR))
-    return f"[{'#' * filled}{'.' * (BAR - filled)}]"
+    return f"|{'#' * filled}{'.' * (BAR - filled)}|"
 
 
 def short(value: float) -> str:

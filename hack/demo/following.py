@@ -116,3 +116,4 @@ def explain_bars(demo: Demo) -> None:
     demo.story.once(f"The new model answers {share} of 100 requests. Every answer of both models is counted.")
     demo.story.once("'harm' fills while the new one fails more often than the old one; full: it is taken back.")
     demo.story.once("'no harm' fills with every good answer; full: the proof is there, and it takes over.")
+    demo.story.once("At the end of a line: the good answers that are still needed, and how long they take.")

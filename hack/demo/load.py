@@ -44,10 +44,13 @@ class Phase:
     slowest: float = 0.0
 
     def summary(self) -> dict[str, object]:
-        """Exact counts. `failedRows`: of each row that failed, how often it did; `askedRows`: how often each of these was sent."""
+        """Exact counts; what is under way is among the requests and has not failed.
+
+        `failedRows`: of each row that failed, how often it did; `askedRows`: how often each of these was sent.
+        """
         return {
             "requests": self.sent,
-            "failed": self.sent - self.codes["200"],
+            "failed": self.codes.total() - self.codes["200"],
             "codes": dict(self.codes),
             "versions": dict(self.versions),
             "slowestSeconds": round(self.slowest, 3),
@@ -98,7 +101,7 @@ class Run:
         codes: Counter[str] = sum((phase.codes for phase in self.phases), Counter())
         return {
             "requests": self.sent,
-            "failed": self.sent - codes["200"],
+            "failed": codes.total() - codes["200"],
             "codes": dict(codes),
             "versions": dict(sum((phase.versions for phase in self.phases), Counter())),
             "firstSeen": self.first_seen,

@@ -70,6 +70,7 @@ def failing(demo: Demo) -> str:
     rollback = _witness(clients, seen)
     demo.findings.failing_rollback = rollback
     demo.findings.failing = rollout(demo, "A model that fails", seen, counted)
+    story.say("Not one of its answers was good, so there was no need to wait for the bar to fill.")
     story.say(
         f"Noticed {rollback.to_decision:.1f} s after its first bad answer, off {rollback.to_share_zero:.1f} s after it."
     )

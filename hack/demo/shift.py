@@ -61,7 +61,6 @@ def retrain(demo: Demo) -> str:
     kubectl, story, drift = demo.kubectl, demo.story, demo.findings.drift
     if drift is None:
         raise StageFailed("nothing had been noticed")
-    began = time.time()
     name = _wait_for_experiment(demo)
     story.say(f"The alarm started Experiment/{name} on the new data. Nobody typed anything.")
     done = kubectl.wait(
@@ -73,6 +72,7 @@ def retrain(demo: Demo) -> str:
     )
     if not is_current(done):
         raise StageFailed(f"Experiment/{name}: {describe(done)}")
+    published = time.time()
     old, new = (experiment["status"]["model"] for experiment in (demo.experiment(objects.SEARCH), done))
     if old["digest"] == new["digest"]:
         raise StageFailed("the retrained model has the digest of the old one")
@@ -83,7 +83,7 @@ def retrain(demo: Demo) -> str:
         )
         if not compared.is_better:
             raise StageFailed(f"the retrained model is not better on {rows}: {compared}")
-    seen = follow(demo, objects.DEPLOYMENT, new["digest"], began)
+    seen = follow(demo, objects.DEPLOYMENT, new["digest"], published)
     require(seen, Outcome.PROMOTED, BY_EVIDENCE)
     counted = demo.clients.so_far()
     require_no_failures(counted)

@@ -44,8 +44,9 @@ def test_status_becomes_one_line_with_counts_bars_and_what_is_missing() -> None:
     assert seen is not None
     assert (seen.canary, seen.stable, seen.needed, len(seen.history)) == (Arm(180, 1), Arm(720, 2), 240, 1)
     line = evidence.line(seen)
-    for part in ("20 %", "180 answers, 1 bad", "720 answers, 2 bad", "0.4 of 100", "2.3 of 20", "about 240 more", "8s"):
+    for part in (" 20 %", "new  180, 1 bad", "old   720, 2 bad", "0.4/100", "2.3/20", "240 more, 8s"):
         assert part in line
+    assert len(line) <= 110
 
 
 @pytest.mark.parametrize("status", [{}, {"analysis": {}}, {"analysis": {"metrics": [{"name": "errors"}]}}])
@@ -59,15 +60,15 @@ def test_before_the_first_look_there_is_no_evidence(status: dict[str, Any]) -> N
         (0.0, 100, 0),
         (0.4, 100, 0),
         (1, 100, 0),
-        (10, 100, 8),
-        (99.9, 100, 15),
-        (100, 100, 16),
-        (1e9, 100, 16),
-        (5, 20, 8),
+        (10, 100, 5),
+        (99.9, 100, 9),
+        (100, 100, 10),
+        (1e9, 100, 10),
+        (5, 20, 5),
     ],
 )
 def test_a_bar_is_logarithmic_and_full_only_at_its_threshold(value: float, full: float, filled: int) -> None:
-    assert evidence.bar(value, full) == "[" + "#" * filled + "." * (16 - filled) + "]"
+    assert evidence.bar(value, full) == "|" + "#" * filled + "." * (10 - filled) + "|"
 
 
 def sighting(at: float, *pages: tuple[str, float, int]) -> Sighting:
