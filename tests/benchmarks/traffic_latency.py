@@ -1,7 +1,8 @@
 """How long a pod goes on as before after its traffic annotation was patched. Prints figures; asserts nothing.
 
-Makes one serving pod of its own, patches its annotation many times and asks its metrics port until the new number is applied. The time
-runs from before the patch is sent until the answer of the pod that shows it: API server, kubelet, the server's look at its file, the question.
+Makes one serving pod of its own, patches its annotation many times and asks its metrics port until the new number is applied. The time runs
+from before the patch is sent until the pod's answer shows it: API server, kubelet, the server's look at its file, the question. At the end
+the pod is deleted and patched once more while it drains: whether a terminating pod still hears of a change.
 """
 
 import argparse
@@ -38,6 +39,8 @@ TARGET = "127.0.0.1:9"
 PAUSE_SECONDS = 0.5
 """Longest wait between two patches, drawn at random: a period of the kubelet must not be hit in step."""
 LATE_SECONDS = 60.0
+DRAIN_SECONDS = 20.0
+"""How long the pod is watched while it terminates."""
 _SEQ = re.compile(rf'^{metric_names.TRAFFIC_SEQ}{{rollout="[^"]*"}} (\d+)$', re.MULTILINE)
 
 
@@ -63,13 +66,13 @@ def manifests(image: str, bundle: Path) -> list[dict[str, Any]]:
     field = {"fieldPath": f"metadata.annotations['{ANNOTATION}']"}
     spec = {
         "automountServiceAccountToken": False,
-        "terminationGracePeriodSeconds": 0,
+        "terminationGracePeriodSeconds": 2 * int(DRAIN_SECONDS),
         "containers": [
             {
                 "name": "server",
                 "image": image,
                 "imagePullPolicy": "IfNotPresent",
-                "args": ["--bundle", layout.BUNDLE_MOUNT],
+                "args": ["--bundle", layout.BUNDLE_MOUNT, "--drain-settle", str(DRAIN_SECONDS)],
                 "volumeMounts": [*mounts, {"name": "traffic", "mountPath": VOLUME_DIR}],
                 "readinessProbe": {"httpGet": {"path": "/v2/health/ready", "port": metric_names.SERVING_PORT}},
             }
@@ -128,6 +131,20 @@ def measure(server: http.client.HTTPConnection, pod: http.client.HTTPConnection,
     return Taken(patched - begun, time.perf_counter() - begun)
 
 
+def heard_while_terminating(
+    server: http.client.HTTPConnection, pod: http.client.HTTPConnection, kubectl: Kubectl, seq: int
+) -> bool:
+    """Delete the pod, patch it, and watch it for half of its drain."""
+    kubectl.run("delete", "pod", POD, "--wait=false")
+    patch(server, kubectl.namespace, Traffic(ROLLOUT, seq, 0, TARGET))
+    until = time.perf_counter() + DRAIN_SECONDS / 2
+    while time.perf_counter() < until:
+        if applied(pod) == seq:
+            return True
+        time.sleep(0.1)
+    return False
+
+
 def told(name: str, values: list[float]) -> str:
     """Median, 99th percentile and maximum in milliseconds."""
     p99 = sorted(values)[min(len(values) - 1, len(values) * 99 // 100)]
@@ -157,12 +174,14 @@ def main() -> None:
             for seq in range(1, patches + 1):
                 taken.append(measure(server, pod, kubectl.namespace, seq))
                 time.sleep(random.uniform(0, PAUSE_SECONDS))
+            heard = heard_while_terminating(server, pod, kubectl, patches + 1)
         say(
             f"machine: {os.cpu_count()} cores, {platform.platform()}; Python {platform.python_version()}; "
             f"Kubernetes {version['gitVersion']}; load {load:.1f} before, {os.getloadavg()[0]:.1f} after\n"
         )
         say(told(f"{patches} patches, answer of the API server", [each.patch for each in taken]))
         say(told(f"{patches} patches, until the pod applies it", [each.applied for each in taken]))
+        say(f"a terminating pod {'applies' if heard else 'does not apply'} a patch within {DRAIN_SECONDS / 2:.0f} s\n")
     finally:
         kubectl.run("delete", "namespace", kubectl.namespace, "--wait=true", "--timeout=120s")
 
