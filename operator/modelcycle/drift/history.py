@@ -129,7 +129,9 @@ def pending_rows(history: History) -> int:
 
 
 def main_profile(window: Window) -> str:
-    """The profile with the most rows: the live model's. Empty without rows."""
+    """The profile with the most rows: the live model's. Empty without rows, and when the counts contradict each other."""
+    if window.inconsistent:
+        return ""
     tables = consistency.feature_bins(window.counts)
     counted = {profile: max(sum(bins.values()) for bins in table.values()) for profile, table in tables.items()}
     best = max(counted, key=lambda profile: (counted[profile], profile), default="")
@@ -146,7 +148,7 @@ def _on(history: History, profile: str) -> History:
 
 
 def _looked_at(history: History, window: Window, main: str, live: Live, spec: MonitorSpec) -> History:
-    if not main or window.inconsistent:
+    if not main:
         # Nothing to learn from, and nothing that was known is undone.
         return replace(history, target=spec.target, until=window.end, shifts_judged=False)
     history = _on(history, main)

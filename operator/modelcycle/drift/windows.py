@@ -247,9 +247,8 @@ def _delta(view: _View) -> Counts:
 
 def _volume(counts: Counts) -> Counts:
     """Requests and rows: what is also kept as a total over all windows."""
-    return {
-        series: value for series, value in counts.items() if series in (*consistency.requests(counts), consistency.ROWS)
-    }
+    kept = {*consistency.requests(counts), consistency.ROWS}
+    return {series: value for series, value in counts.items() if series in kept}
 
 
 def _next_bases(views: list[_View], start: float, end: float) -> tuple[Run, ...]:
