@@ -245,30 +245,49 @@ def _because(trial: Object) -> str:
 
 def _monitor(obj: Object) -> list[Section]:
     status = part(obj, "status")
-    window = part(status, "lastWindow")
+    window, judged, advised = part(status, "lastWindow"), part(status, "judgement"), part(status, "recommendation")
     volume = f"{text(window, 'requests')} requests, {text(window, 'rows')} rows, complete {text(window, 'complete')}"
     span = f"{text(window, 'start')} to {text(window, 'end')}: {volume}"
     return [
-        Section("Alarms", tuple(_alarm(a) for a in items(status, "alarms"))),
+        Section("Alarms", tuple(line for alarm in items(status, "alarms") for line in _alarm(alarm))),
+        Section(
+            "Recommendation", (f"{text(advised, 'action')} for {short(advised.get('digest'))}",) if advised else ()
+        ),
+        Section("Last comparison with the reference", _judgement(judged)),
         Section("Last window", (span,) if window else ()),
         Section("Features of the last window, rows per bin of the reference", _bins(window)),
     ]
 
 
-def _alarm(raw: Object) -> str:
-    features = raw.get("features")
-    named = ", ".join(str(f) for f in features) if isinstance(features, list) else ""
-    words = (text(raw, "priority"), text(raw, "cause"), named, f"since {text(raw, 'since')}", text(raw, "message"))
-    did = f"; did: {text(raw, 'did')}" if raw.get("did") else ""
-    return " ".join(word for word in words if word) + did
+def _alarm(raw: Object) -> tuple[str, ...]:
+    owner = f", ask {text(raw, 'owner')}" if raw.get("owner") else ""
+    head = f"{text(raw, 'priority')} {text(raw, 'cause')} since {text(raw, 'since')}{owner}: {text(raw, 'message')}"
+    return (head, f"  did: {text(raw, 'did')}") if raw.get("did") else (head,)
+
+
+def _judgement(judged: Object) -> tuple[str, ...]:
+    """What was compared and what moved most."""
+    if not judged:
+        return ()
+    head = (
+        f"{text(judged, 'rows')} rows ({text(judged, 'rowsNeeded')} needed) of {text(judged, 'start')} to {text(judged, 'end')},"
+        f" {text(judged, 'tests')} comparisons that share a budget of false alarms of {text(judged, 'falseDiscoveryRate')} a window"
+    )
+    rows = [tuple(text(m, name) for name in ("name", "effect", "p", "level", "change")) for m in items(judged, "most")]
+    return (head, *(columns([("MOVED MOST", "EFFECT", "P", "LEVEL", "CHANGE"), *rows]) if rows else ()))
 
 
 def _bins(window: Object) -> tuple[str, ...]:
     rows = [
-        (text(f, "name"), f"{_blocks(text(f, 'bins'))}", *(text(f, n) or "0" for n in ("below", "above", "missing")))
+        (
+            text(f, "name"),
+            _blocks(text(f, "bins")),
+            *(text(f, n) or "0" for n in ("below", "above", "missing")),
+            text(f, "psi") or "-",
+        )
         for f in items(window, "features")
     ]
-    return columns([("FEATURE", "BINS", "BELOW", "ABOVE", "MISSING"), *rows]) if rows else ()
+    return columns([("FEATURE", "BINS", "BELOW", "ABOVE", "MISSING", "PSI"), *rows]) if rows else ()
 
 
 def _blocks(bins: str) -> str:

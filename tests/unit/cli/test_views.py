@@ -38,7 +38,7 @@ def shown(objects: list[Object], width: int) -> str:
 def plant() -> list[Object]:
     """One namespace with objects in different states, named after them."""
     names = ["canary", "rejected", "awaiting-approval", "serving"]
-    chosen = [f"modeldeployment/{n}" for n in names] + ["experiment/searching", "driftmonitor/observing"]
+    chosen = [f"modeldeployment/{n}" for n in names] + ["experiment/searching", "driftmonitor/drift"]
     objects = []
     for name in chosen:
         obj = state(name)
@@ -63,7 +63,7 @@ def test_status_of_an_empty_namespace_says_so() -> None:
         "modeldeployment/rejected",
         "modeldeployment/awaiting-approval",
         "experiment/searching",
-        "driftmonitor/observing",
+        "driftmonitor/drift",
     ],
 )
 def test_explain_says_why(name: str) -> None:

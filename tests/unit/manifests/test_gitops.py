@@ -45,6 +45,7 @@ HEALTH = {
     "driftmonitor/new": ("Progressing", "Waiting"),
     "driftmonitor/stale": ("Progressing", "InProgress"),
     "driftmonitor/observing": ("Healthy", "Current"),
+    "driftmonitor/drift": ("Healthy", "Current"),
     "driftmonitor/suspended": ("Suspended", "Current"),
     "driftmonitor/waiting": ("Progressing", "InProgress"),
     "driftmonitor/stalled": ("Degraded", "Failed"),
