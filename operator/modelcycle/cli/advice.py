@@ -25,7 +25,7 @@ BY_REASON: Final[Mapping[str, str]] = {
     "WaitingForModel": "the Experiment has to publish a model: {plugin} explain experiment/<its name> {where}",
     "WaitingForTarget": "apply the ModelDeployment that spec.targetRef names",
     "Unschedulable": "add room or lower the resources",
-    "GuardWindow": "nothing to do; {plugin} undo {name} {where} goes back while the old pods are still there",
+    "GuardWindow": "nothing to do; the earlier digest in spec.model is back at once while its pods are still there",
 }
 """Reasons of Ready. Others have no command of their own."""
 _REJECTED: Final = (

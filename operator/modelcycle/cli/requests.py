@@ -4,6 +4,7 @@ Owns which digest a verb is about, the entry's form, and that nobody's entry get
 under another name than the user's: the API server would refuse it.
 """
 
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -22,6 +23,7 @@ ATTEMPTS: Final = 8
 """Writes that are tried while others write the same object."""
 _KIND: Final = "modeldeployment.modelcycle.dev"
 _SHORTEST: Final = 8
+_WHOLE: Final = re.compile(r"^sha256:[0-9a-f]{64}$")
 
 
 class Refusal(Exception):
@@ -110,6 +112,8 @@ def body(obj: Object, entry: Entry) -> Mapping[str, Any]:
 def subject(obj: Object, wanted: Wanted) -> str:
     """The digest that the verb is about. Raises Refusal when there is none."""
     candidates = _candidates(obj, wanted.verb)
+    if wanted.verb is Verb.APPROVE and not candidates and _WHOLE.match(wanted.prefix):
+        return wanted.prefix  # agreed to before its pods are there
     if not candidates:
         raise Refusal(_nothing(obj, wanted.verb))
     if not wanted.prefix:

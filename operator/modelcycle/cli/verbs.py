@@ -198,7 +198,7 @@ HELP: Final = {
     """,
     Verb.UNDO: """Go back to what served before.
 
-    At once within the guard window; later, when its pods are Ready again.
+    The operator answers whether it can; asking for the earlier digest in spec.model always works, at once within the guard window.
 
     \b
     Example:
@@ -208,6 +208,8 @@ HELP: Final = {
 
     Under your own name; needs the verb approve (role modelcycle-approve). Name the digest that you
     reviewed: another canary that came up meanwhile is not approved then.
+
+    A whole digest (sha256:...) can be approved before its pods are there.
 
     \b
     Examples:

@@ -72,6 +72,12 @@ def test_another_digest_than_the_one_reviewed_stops_the_command_delivery_65(pref
     assert words in str(refused.value)
 
 
+def test_a_whole_digest_is_approved_before_its_canary_is_there() -> None:
+    assert about("serving", Verb.APPROVE, CANARY) == CANARY
+    with pytest.raises(Refusal, match="no canary"):
+        about("serving", Verb.APPROVE, "41d0c2f3")
+
+
 def test_ids_sort_by_time_and_differ() -> None:
     early, late = (datetime(2026, 11, 25, 14, 23, second, tzinfo=UTC) for second in (1, 2))
     first = requests.new_id(early, b"\xff\xff\xff")
