@@ -20,7 +20,9 @@ CLEARED: Final = "AlarmCleared"
 
 def events(monitor: Monitor, finding: Finding, book: Book) -> tuple[Emit, ...]:
     """The Events that go with the status of `finding` and `book`."""
-    return (*_troubles(monitor, finding, book), *_alerts(monitor, book))
+    troubles = _troubles(monitor, finding, book)
+    # A ledger that cannot be read or written says nothing of alarms, and must not say that they are over.
+    return tuple(troubles) if finding.outcome is Outcome.STALLED else (*troubles, *_alerts(monitor, book))
 
 
 def _troubles(monitor: Monitor, finding: Finding, book: Book) -> list[Emit]:

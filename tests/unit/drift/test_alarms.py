@@ -339,6 +339,17 @@ async def test_outage_holds_alarms() -> None:
     assert line.plant.condition("Alarm")["status"] == "True"
 
 
+async def test_a_ledger_that_somebody_broke_does_not_end_an_alarm() -> None:
+    line = Shift()
+    for _ in range(2):
+        await line.window(line.table(pressure=1.0))
+    name = line.plant.counts_map()["metadata"]["name"]
+    line.plant.kube.edit(kinds.CONFIG_MAP, "plant-7", name, lambda obj: obj["data"].update({ledgers.DATA_KEY: "{}"}))
+    await line.plant.look(60 * line.minute + 2)
+    assert line.plant.reason == ("False", "LedgerUnreadable")
+    assert "AlarmCleared" not in [event.reason for event in line.plant.events]
+
+
 async def test_inconsistent_counts_raise_no_alarm_monitoring_41() -> None:
     """A counter that ran backwards is left out, and what is left is not judged."""
     line = Shift()
