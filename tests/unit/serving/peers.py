@@ -180,7 +180,9 @@ class Stable:
         """A rollout that no test had before."""
         return f"{DEPLOYMENT}-{next(self.rollouts):08x}"
 
-    def hand_on(self, target: str, share: int, rollout: str = "", timeout: float = 5.0, *, close: bool = False) -> None:
+    def hand_on(
+        self, target: str, share: int, rollout: str = "", timeout: float = 20.0, *, close: bool = False
+    ) -> None:
         """Write the annotation and wait until it is applied."""
         self.applied = Traffic(rollout or self.rollout(), self.applied.seq + 1, share, target, timeout, close)
         self.write(to_text(self.applied))

@@ -17,7 +17,7 @@ from unit.serving import peers, rig
 
 ALL = SHARE_DENOMINATOR
 ROW = rig.matrix([[1.0, 2.0, 3.0]])
-FAST = ("--drain-idle", "0.4", "--drain-settle", "0.8", "--drain-timeout", "20")
+FAST = ("--drain-idle", "0.4", "--drain-settle", "2.5", "--drain-timeout", "20")
 
 
 class Pair:
