@@ -59,6 +59,7 @@ def _plain_judgement(made: Judgement) -> dict[str, Any]:
         "rows": made.rows,
         "tested": made.tested,
         "q": made.q,
+        "shifts": made.shifts,
         "tests": [[t.cause, t.name, t.p, t.effect, t.level, t.quiet, t.text] for t in made.tests],
     }
 
@@ -71,6 +72,7 @@ def _judgement(raw: Mapping[str, Any]) -> Judgement:
         tested=int(raw["tested"]),
         q=float(raw["q"]),
         tests=tuple(_test(item) for item in raw["tests"]),
+        shifts=bool(raw.get("shifts")),
     )
 
 

@@ -51,7 +51,7 @@ class Episode:
 
 @dataclass(frozen=True, slots=True)
 class Judgement:
-    """The last time that rows were tested. Unix seconds."""
+    """The last time that rows were tested, shifts among them if ever they were. Unix seconds."""
 
     start: float
     end: float
@@ -60,6 +60,8 @@ class Judgement:
     q: float
     tests: tuple[Test, ...]
     """Those that moved most."""
+    shifts: bool
+    """Whether shifts were among them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,9 +165,9 @@ def _looked_at(history: History, window: Window, main: str, live: Live, spec: Mo
     rated = alone if alone.rows >= judge.RATE_ROWS else grown if enough or given_up else None
     found = judge.tests(profile, grown if enough else None, rated, spec.effect, q)
     start = pending.start if rated is grown or enough else window.start
-    made = Judgement(
-        start, window.end, grown.rows if enough else alone.rows, len(found), q, judge.most_moved(found, KEPT_TESTS)
-    )
+    counted = grown.rows if enough or rated is grown else alone.rows
+    made = Judgement(start, window.end, counted, len(found), q, judge.most_moved(found, KEPT_TESTS), enough)
+    known = history.judgement
     after = replace(
         history,
         target=spec.target,
@@ -174,7 +176,8 @@ def _looked_at(history: History, window: Window, main: str, live: Live, spec: Mo
         shifts_judged=enough,
         pending=None if enough or given_up else Pending(pending.start, summed),
         rows=_rows(history.rows, found, spec.persistence),
-        judgement=made if found else history.judgement,
+        # Between two judgements of shifts, missing values alone are no news.
+        judgement=made if found and (enough or known is None or not known.shifts) else known,
         short=(grown.rows, window.end - pending.start) if given_up else None,
     )
     return replace(after, episodes=_episodes(after, start, window.end, live.digest))

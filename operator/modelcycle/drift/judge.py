@@ -79,7 +79,7 @@ def tests(profile: Profile, shifted: Tables | None, rated: Tables | None, effect
 
 def most_moved(found: Sequence[Test], limit: int) -> tuple[Test, ...]:
     """The tests with the largest level, then effect."""
-    return tuple(sorted(found, key=lambda test: (-test.level, -test.effect, test.cause, test.name))[:limit])
+    return tuple(sorted(found, key=lambda test: (-test.level, -test.effect, test.p, test.cause, test.name))[:limit])
 
 
 def _enough(row: Shift, effect: Effect) -> bool:

@@ -78,7 +78,7 @@ def render(
 
 def _windows(book: Book, standing: Sequence[Alarm]) -> dict[str, Any]:
     last, totals = book.counts.windows[-1], book.counts.totals
-    shown = last_window(last, _effects(book.history, last))
+    shown = last_window(last, _effects(book.history))
     first = standing[0] if standing else None
     return {
         "lastWindow": shown,
@@ -93,12 +93,10 @@ def _windows(book: Book, standing: Sequence[Alarm]) -> dict[str, Any]:
     }
 
 
-def _effects(history: History, window: Window) -> dict[str, float]:
-    """PSI of the features, when they were judged at the end of `window`."""
-    made = history.judgement
-    if made is None or made.end != window.end:
-        return {}
-    return {test.name: test.effect for test in made.tests if test.cause is Cause.INPUT_DRIFT}
+def _effects(history: History) -> dict[str, float]:
+    """PSI of the features as they were judged last."""
+    tests = history.judgement.tests if history.judgement else ()
+    return {test.name: test.effect for test in tests if test.cause is Cause.INPUT_DRIFT}
 
 
 def _judgement(history: History, made: Judgement) -> dict[str, Any]:

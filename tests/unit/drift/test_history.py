@@ -141,6 +141,19 @@ def test_drift_in_small_windows_is_found_when_they_are_added_up() -> None:
     assert (episode.start, episode.end, episode.digest) == (14_400, 28_800, "sha256:live")
 
 
+def test_a_window_too_small_for_shifts_leaves_the_last_judgement_of_them_in_sight() -> None:
+    line = Line(12)
+    line.window(line.factory.rows(100))
+    assert line.history.judgement is not None
+    assert not line.history.judgement.shifts
+    shifts = line.window(line.factory.rows(600)).judgement
+    assert line.window(line.factory.rows(100)).judgement == shifts
+    table = line.factory.rows(100)
+    table[:50, 2] = float("nan")
+    assert line.window(table).judgement == shifts
+    assert line.standing() == [(Cause.MISSING_VALUES, "speed")]
+
+
 def test_windows_are_given_up_at_their_maximum() -> None:
     line = Line(2, replace(SPEC, window_max=7200))
     line.window(line.factory.rows(100))
