@@ -3,8 +3,8 @@
 from dataclasses import dataclass, field
 from typing import Any
 
-from fakes.counting_pods import PROFILE, CountingPod, at, take
-from fakes.judged_pods import blind_profile
+from fakes.counting_pods import BASE, PROFILE, CountingPod, at, take
+from fakes.judged_pods import Factory, Table, blind_profile
 from fakes.memory_kube import MemoryKube
 from modelcycle.drift.reconciler import MonitorReconciler
 from modelcycle.engine.executor import Executor, Outcome
@@ -99,3 +99,52 @@ class Plant:
     def counts_map(self) -> dict[str, Any]:
         (found,) = self.kube.find(kinds.CONFIG_MAP, "plant-7")
         return dict(found)
+
+
+LIVE = "sha256:" + "a" * 64
+IMPORTANT = [{"name": "temperature", "importance": "high", "owner": "line-3"}]
+RETRAIN = {
+    "experimentTemplateRef": {"name": "scrap"},
+    "data": {"uri": "s3://factory/scrap/latest.json"},
+}
+
+
+class Shift:
+    """A monitor of one pod in windows of a minute. `window` serves rows, ends the window and lets the operator look."""
+
+    def __init__(self, **spec: Any) -> None:
+        self.plant = Plant()
+        self.factory = Factory(0)
+        self.plant.profiles = {self.factory.profile.hash: self.factory.profile}
+        self.pod = self.factory.pod("a", BASE - 1000)
+        self.plant.pods = [self.pod]
+        self.plant.apply(**{"window": {"length": "60s"}, "interval": "2s", **spec})
+        self.plant.deploy(LIVE)
+        self.minute = 0
+
+    async def window(self, table: Table, answers: Table | None = None) -> None:
+        if not self.minute:
+            await self.plant.look(0)
+            await self.plant.look(0)
+        self.pod.predict(table, self.factory.answers(table if answers is None else answers))
+        self.minute += 1
+        await self.plant.look(60 * self.minute)
+
+    def table(self, rows: int = 600, **by: float) -> Table:
+        """Rows with some columns shifted."""
+        made = self.factory.rows(rows)
+        for name, shift in by.items():
+            made[:, self.factory.names.index(name)] += shift
+        return made
+
+    @property
+    def alarms(self) -> list[dict[str, Any]]:
+        found: list[dict[str, Any]] = self.plant.status.get("alarms", [])
+        return found
+
+    @property
+    def message(self) -> str:
+        return str(self.plant.condition("Ready")["message"])
+
+    def alerts(self) -> list[tuple[str, str]]:
+        return [(event.type.value, event.reason) for event in self.plant.events]

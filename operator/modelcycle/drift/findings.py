@@ -9,6 +9,7 @@ from typing import Final
 from modelcycle.api.conditions import Outcome, timestamp
 from modelcycle.api.driftmonitor import Monitor, MonitorReason
 from modelcycle.drift import alarms, explain, history, status
+from modelcycle.drift.history import History
 from modelcycle.drift.ledger import Book
 from modelcycle.drift.status import Finding
 from modelcycle.drift.world import MonitorWorld
@@ -55,9 +56,16 @@ def _judged(monitor: Monitor, book: Book, samples: Samples) -> Finding:
     if standing:
         return Finding(Outcome.READY, standing[0].reason, status.said(standing))
     too_few = _too_few(book)
-    if too_few:
+    if too_few and not _goes_on(book.history):
         return Finding(Outcome.READY, MonitorReason.INSUFFICIENT_DATA, too_few)
-    return Finding(Outcome.READY, MonitorReason.OBSERVING, _observing(monitor, samples))
+    progress = f"; {too_few}" if too_few else ""
+    return Finding(Outcome.READY, MonitorReason.OBSERVING, _observing(monitor, samples) + progress)
+
+
+def _goes_on(past: History) -> bool:
+    """Whether rows are added up that follow the last judgement without a gap: slower than windows, and nothing is amiss."""
+    made = past.judgement
+    return bool(past.pending and made and made.shifts and made.end == past.pending.start)
 
 
 def _lacking(world: MonitorWorld, book: Book, samples: Samples) -> str | None:
