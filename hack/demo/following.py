@@ -17,7 +17,7 @@ from demo.story import Story
 POLL_SECONDS: Final = 1.0
 BY_EVIDENCE: Final = ("Evidence",)
 """The reason of a promotion that waited for its proof."""
-END_SECONDS: Final = 240.0
+END_SECONDS: Final = 400.0
 """For a rollout from start to end, evidence included."""
 
 
@@ -31,6 +31,8 @@ class Followed:
     rollout: str = ""
     looks: dict[str, Look] = field(default_factory=dict)
     last: Evidence | None = None
+    proven_after: int | None = None
+    """Canary answers at the first look that was seen with the proof of no harm."""
     outcome: Outcome | None = None
     reason: str = ""
     decided_at: float = 0.0
@@ -83,6 +85,8 @@ def note(story: Story, seen: Followed, obj: Mapping[str, Any]) -> None:
         if seen.last is None or now.looks > seen.last.looks:
             story.say(evidence.line(now))
         seen.last = now
+        if seen.proven_after is None and now.no_harm >= now.no_harm_at:
+            seen.proven_after = now.canary.answers
     reason = condition(obj, "Ready").get("reason", "")
     if reason and reason != "CanaryInProgress":
         story.once(f"[dim]{describe(obj)}[/]")

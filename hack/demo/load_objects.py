@@ -72,7 +72,7 @@ def _container(program: str, image: str, environment: Mapping[str, str]) -> dict
             {"name": "load", "mountPath": "/load", "readOnly": True},
             {"name": "control", "mountPath": str(Path(CONTROL_FILE).parent)},
         ],
-        "resources": {"requests": {"cpu": "50m", "memory": "64Mi"}},
+        "resources": {"requests": {"cpu": "20m", "memory": "64Mi"}},
         "securityContext": {
             "allowPrivilegeEscalation": False,
             "capabilities": {"drop": ["ALL"]},

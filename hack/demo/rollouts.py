@@ -48,7 +48,7 @@ def better(demo: Demo) -> str:
     if len(counted.by_model) != 2:
         raise StageFailed(f"clients saw the models {dict(counted.by_model)}, not both")
     demo.findings.better = rollout(demo, "A better model", seen, counted)
-    return f"promoted after {seen.canary.answers} good answers; {counted.requests} requests, 0 failed"
+    return f"proven after {seen.proven_after} good answers, promoted; {counted.requests} requests, 0 failed"
 
 
 def failing(demo: Demo) -> str:

@@ -14,8 +14,8 @@ from demo.traffic import Clients
 from modelcycle_bundle.store import Store
 
 SYSTEM_NAMESPACE: Final = "modelcycle-system"
-TRIALS_SECONDS: Final = 300.0
-ROLLOUT_SECONDS: Final = 240.0
+TRIALS_SECONDS: Final = 900.0
+ROLLOUT_SECONDS: Final = 300.0
 
 
 class StageFailed(RuntimeError):

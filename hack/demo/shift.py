@@ -22,7 +22,7 @@ from modelcycle_bundle.outputs import ClassOutputs
 from modelcycle_bundle.profile import Profile
 from modelcycle_training.inference import OnnxModel
 
-ALARM_SECONDS: Final = 180.0
+ALARM_SECONDS: Final = 300.0
 INPUT_DRIFT: Final = "input-drift"
 LINEAGE: Final = "modelcycle.dev/lineage"
 
@@ -145,10 +145,10 @@ def _is_noticed(obj: Mapping[str, Any]) -> bool:
 
 def _tell(demo: Demo, obj: Mapping[str, Any]) -> None:
     for alarm in _alarms(obj):
-        demo.story.once(f"[yellow]{alarm['priority']} {alarm['cause']}: {alarm['message']}[/]")
+        demo.story.once(f"[yellow]{alarm['priority']} {alarm['cause']}: {alarm['message']}[/]", alarm["cause"])
     about = condition(obj, "Retrain")
     if about:
-        demo.story.once(f"[dim]{about['reason']}: {about['message']}[/]")
+        demo.story.once(f"[dim]{about['reason']}: {about['message']}[/]", about["reason"])
 
 
 def _moved(demo: Demo, monitor: Mapping[str, Any]) -> tuple[Moved, ...]:

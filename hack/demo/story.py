@@ -38,10 +38,10 @@ class Story:
         """One line inside a stage."""
         self.console.print(f"          {text}")
 
-    def once(self, text: str) -> None:
-        """The same, unless it was said before: for lines that come from polling."""
-        if text not in self._said:
-            self._said.add(text)
+    def once(self, text: str, about: str = "") -> None:
+        """The same, unless this, or anything `about` the same thing, was said before: for lines that come from polling."""
+        if (about or text) not in self._said:
+            self._said.add(about or text)
             self.say(text)
 
     def close(self, title: str, began: float, outcome: str) -> None:

@@ -14,7 +14,7 @@ from demo.watch import Page
 from modelcycle_bundle.metric_names import METRICS_PORT
 
 START_SECONDS: Final = 90.0
-MAX_SECONDS: Final = 1500
+MAX_SECONDS: Final = 3000
 """The load generator ends by itself after this."""
 
 

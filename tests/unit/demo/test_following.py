@@ -54,13 +54,16 @@ def test_looks_are_collected_over_states_and_the_end_is_a_promotion() -> None:
     for looks in (1, 2, 4):
         note(story(), seen, state(canary=CANARY, analysis=analysis(looks)))
     assert (len(seen.looks), seen.canary, seen.outcome) == (4, Arm(240, 0), None)
+    assert seen.proven_after is None
+    note(story(), seen, state(canary=CANARY, analysis=analysis(9)))
+    assert seen.proven_after == 540
     promotion = {"from": OLD, "to": NEW, "at": "2026-11-25T10:00:30Z", "reason": "Evidence"}
-    note(story(), seen, state(NEW, retiring={"digest": OLD}, analysis=analysis(4), history=[promotion]))
+    note(story(), seen, state(NEW, retiring={"digest": OLD}, analysis=analysis(9), history=[promotion]))
     assert seen.outcome is None  # the guard window goes on
-    note(story(), seen, state(NEW, analysis=analysis(4), history=[promotion]))
+    note(story(), seen, state(NEW, analysis=analysis(9), history=[promotion]))
     assert (str(seen.outcome), seen.reason) == ("promoted", "Evidence")
     require(seen, Outcome.PROMOTED, BY_EVIDENCE)
-    assert [point.at for point in seen.points(BEGAN)] == [10.0, 12.0, 14.0, 16.0]
+    assert [point.at for point in seen.points(BEGAN)] == [10.0 + 2 * at for at in range(9)]
 
 
 def test_a_rejection_of_this_attempt_is_its_end_and_its_last_look_counts() -> None:
