@@ -162,8 +162,10 @@ def _cells() -> Iterator[Cell]:
     yield Cell("rare bursts of one look, 3 stable pods", rare, back, 5000, None, only_rollback)
     long = Traffic(0.005, 0.005, bursts=Bursts(0.005, 0.3, looks=5.0))
     yield Cell("rare bursts of five looks, 3 stable pods", long, back, 5000, None, only_rollback)
-    twice = Traffic(_odds(0.03, 2.0), 0.03, bursts=Bursts(0.1, 0.3))
-    yield Cell("harmful and bursty", twice, on, 5000, None, only_promotion)
+    twice = Traffic(
+        0.01, 0.005, bursts=Bursts(0.1, 0.3), canary_bursts=Bursts(0.2, 0.3)
+    )  # odds of 6.8 % over those of 3.5 %
+    yield Cell("harmful: twice the failures and twice the bursts", twice, on, 5000, None, only_promotion)
 
 
 CELLS: Final = tuple(_cells())

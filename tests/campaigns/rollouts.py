@@ -67,12 +67,14 @@ class Traffic:
     canary_pods: int = 1
     stable_pods: int = 3
     bursts: Bursts | None = None
+    canary_bursts: Bursts | None = None
+    """The canary's, where they differ from stable's."""
     interval: float = 2.0
     """Seconds between looks."""
 
     def looks(self, rng: np.random.Generator) -> Iterator[PodLook]:
         """Looks without end."""
-        canary = _Arm(self.canary_rate, self.canary_answers, self.canary_pods, self.bursts)
+        canary = _Arm(self.canary_rate, self.canary_answers, self.canary_pods, self.canary_bursts or self.bursts)
         stable = _Arm(self.stable_rate, self.stable_answers, self.stable_pods, self.bursts)
         while True:
             yield from map(PodLook, canary.block(rng), stable.block(rng))
