@@ -39,6 +39,7 @@ def main() -> int:
             story.close(title, began, stage(demo))
         except (StageFailed, WaitExpired, KubectlError) as error:
             story.say(f"[bold red]failed:[/] {error}")
+            demo.silence()
             story.table()
             return 1
     _look(demo)

@@ -1,5 +1,6 @@
 """What all stages work with: the cluster, the story, the findings so far, and the few questions that each of them asks."""
 
+import contextlib
 from collections.abc import Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
@@ -7,7 +8,7 @@ from typing import Any, Final
 
 from demo import objects, store
 from demo.findings import Findings
-from demo.kubectl import Kubectl, describe, is_current, is_stalled
+from demo.kubectl import Kubectl, KubectlError, describe, is_current, is_stalled
 from demo.objects import Place
 from demo.story import Story
 from demo.traffic import Clients
@@ -65,6 +66,12 @@ class Demo:
         """The operator's."""
         found = self.outside(SYSTEM_NAMESPACE).get("configmap", "modelcycle-settings") or {}
         return dict(found["data"])
+
+    def silence(self) -> None:
+        """End what still asks, after a stage that failed; a cluster that does not answer is left as it is."""
+        with contextlib.suppress(KubectlError):
+            names = (self.clients.name, self.other_clients.name)
+            self.kubectl.run("delete", "job", *names, "--ignore-not-found", "--wait=false")
 
     def settle(self, kind: str, name: str, seconds: float = ROLLOUT_SECONDS) -> dict[str, Any]:
         """Wait until an object is Ready for what was applied last, telling the reasons on the way. Raises StageFailed, WaitExpired."""
