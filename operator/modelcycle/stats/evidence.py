@@ -114,9 +114,10 @@ class Verdict(StrEnum):
 def observe(evidence: Evidence, look: Look, design: Design, phi: float = 1.0) -> Evidence:
     """Evidence after one more look.
 
-    `phi` >= 1 is the dispersion of stable's pods, known before this look (E**(1/phi) stays an e-value: Jensen). No look multiplies E by
-    more than 1/sqrt(alpha), so one look alone never rolls back; the cap comes before phi, so that a burst in the one pod of a canary
-    counts no more than a burst is worth where bursts are known. A look in which one arm gave no answer changes totals only.
+    `phi` >= 1 is the dispersion of stable's pods, known before this look (a bet to the power of 1/phi stays fair: Jensen); it slows E and
+    the relative part of P alike, so that failures in bursts neither condemn a canary nor prove it harmless. No look multiplies E by more
+    than 1/sqrt(alpha), so one look alone never rolls back; the cap comes before phi, so that a burst in the one pod of a canary counts no
+    more than a burst is worth where bursts are known. A look in which one arm gave no answer changes totals only.
     """
     if not 1.0 <= phi < math.inf:
         raise ValueError(f"phi is {phi}: it must be at least 1")
@@ -125,7 +126,7 @@ def observe(evidence: Evidence, look: Look, design: Design, phi: float = 1.0) ->
     if look.canary.n and look.stable.n and 0 < events < look.canary.n + look.stable.n:
         factors = np.minimum(_log_rollback_factors(look), design.log_rollback_at / 2) / phi
         log_e = tuple((np.asarray(log_e) + factors).tolist())
-        log_p += _log_promote_factor(look, design.harm_ratio)
+        log_p += _log_promote_factor(look, design.harm_ratio) / phi
     return Evidence(evidence.looks + 1, evidence.canary + look.canary, evidence.stable + look.stable, log_e, log_p)
 
 
