@@ -1,9 +1,13 @@
 """A team's namespace on the real cluster, as the cluster tests use it. Owns no fixture."""
 
+import uuid
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from demo import records
 from demo.kubectl import Kubectl
 from demo.store import DATA_BUCKET, MODEL_BUCKET
 from modelcycle_bundle.store import Store
@@ -51,3 +55,21 @@ class Plant:
             "metadata": {"name": name},
             "spec": spec,
         }
+
+
+@contextmanager
+def new_plant(buckets: tuple[Store, Store], credentials_of_store: Mapping[str, str]) -> Iterator[Plant]:
+    """A namespace with data and store credentials but no signing key, for the length of the block."""
+    name = f"plant-{uuid.uuid4().hex[:6]}"
+    kubectl = Kubectl(KUBECONFIG, name)
+    secret = {"metadata": {"name": "modelcycle-store"}, "stringData": dict(credentials_of_store)}
+    kubectl.apply(
+        {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}},
+        {"apiVersion": "v1", "kind": "Secret", **secret},
+    )
+    try:
+        plant = Plant(kubectl, *buckets)
+        plant.put("train.csv", records.as_csv())
+        yield plant
+    finally:
+        kubectl.run("delete", "namespace", name, "--wait=false")

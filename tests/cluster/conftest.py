@@ -3,15 +3,15 @@
 Needs `make cluster images install` (which `make test` does). Objects are named by namespace, so tests run side by side.
 """
 
-import uuid
 from collections.abc import Iterator
 
 import pytest
 
-from demo import records, store
+from canary_ground import Ground, prepare
+from demo import store
 from demo.kubectl import Kubectl
 from modelcycle_bundle.store import Store
-from plant import KUBECONFIG, SYSTEM_NAMESPACE, Plant
+from plant import KUBECONFIG, SYSTEM_NAMESPACE, Plant, new_plant
 
 
 @pytest.fixture(scope="session")
@@ -37,29 +37,11 @@ def buckets(system: Kubectl, credentials_of_store: dict[str, str]) -> Iterator[t
         yield pair
 
 
-def _plant(buckets: tuple[Store, Store], credentials_of_store: dict[str, str]) -> Plant:
-    name = f"plant-{uuid.uuid4().hex[:6]}"
-    kubectl = Kubectl(KUBECONFIG, name)
-    kubectl.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}})
-    kubectl.apply(
-        {
-            "apiVersion": "v1",
-            "kind": "Secret",
-            "metadata": {"name": "modelcycle-store"},
-            "stringData": credentials_of_store,
-        }
-    )
-    plant = Plant(kubectl, *buckets)
-    plant.put("train.csv", records.as_csv())
-    return plant
-
-
 @pytest.fixture
 def bare_plant(buckets: tuple[Store, Store], credentials_of_store: dict[str, str]) -> Iterator[Plant]:
     """A namespace with data and store credentials but no signing key."""
-    plant = _plant(buckets, credentials_of_store)
-    yield plant
-    plant.kubectl.run("delete", "namespace", plant.name, "--wait=false")
+    with new_plant(buckets, credentials_of_store) as plant:
+        yield plant
 
 
 @pytest.fixture
@@ -72,7 +54,12 @@ def plant(bare_plant: Plant) -> Plant:
 @pytest.fixture(scope="module")
 def shared_plant(buckets: tuple[Store, Store], credentials_of_store: dict[str, str]) -> Iterator[Plant]:
     """One namespace with a key for the tests of a module that do not disturb one another."""
-    plant = _plant(buckets, credentials_of_store)
-    plant.kubectl.keygen()
-    yield plant
-    plant.kubectl.run("delete", "namespace", plant.name, "--wait=false")
+    with new_plant(buckets, credentials_of_store) as plant:
+        plant.kubectl.keygen()
+        yield plant
+
+
+@pytest.fixture(scope="module")
+def ground(shared_plant: Plant) -> Ground:
+    """That namespace with the sealed models that rollouts are tried with."""
+    return prepare(shared_plant)

@@ -4,18 +4,15 @@ import json
 import os
 import signal
 import time
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 from demo.kubectl import Kubectl, KubectlError, describe, is_current, is_stalled
 from plant import Plant
+from processes import operators
 
 SECONDS = 400.0
-
-
-OPERATOR_COMMAND = [b"/app/venv/bin/python", b"-m", b"modelcycle"]
 
 
 class Killer:
@@ -32,7 +29,7 @@ class Killer:
         if mark in self.seen or not self.left:
             return
         self.seen.add(mark)
-        processes = operator_processes()
+        processes = operators()
         if not processes:  # still starting after the last kill
             return
         self.left -= 1
@@ -40,15 +37,6 @@ class Killer:
             os.kill(pid, signal.SIGKILL)
         # A new pod, or the kubelet's growing back-off between restarts of one container would make the test wait for minutes.
         self.system.run("delete", "pod", "-l", "app.kubernetes.io/component=operator", "--grace-period=0", "--force")
-
-
-def operator_processes() -> list[int]:
-    """Ids of the operator's processes: containers of a node on this machine are seen from it."""
-    return [
-        int(path.parent.name)
-        for path in Path("/proc").glob("[0-9]*/cmdline")
-        if path.exists() and path.read_bytes().split(b"\0")[:-1] == OPERATOR_COMMAND
-    ]
 
 
 @pytest.mark.alone

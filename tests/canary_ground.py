@@ -1,0 +1,256 @@
+"""What rollouts are tried with on the real cluster: sealed models of one namespace, and lines that serve one of them to clients.
+
+Owns the objects and the questions, and waits for answers. Judges nothing but that an object got where it was asked to go.
+"""
+
+import json
+import subprocess
+import time
+import uuid
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from typing import Any, Final
+
+from demo import candidates, records, store, watch
+from demo.kubectl import Kubectl, KubectlError, condition, describe, is_current, is_stalled
+from demo.traffic import Clients, Phase
+from modelcycle_bundle.contract import SealResult, from_json
+from modelcycle_bundle.metric_names import METRICS_PORT
+from plant import KUBECONFIG, SYSTEM_NAMESPACE, Plant, new_plant
+
+SECONDS: Final = 300.0
+RATE: Final = 40
+"""Requests a second of a line's clients."""
+CONNECTIONS: Final = 8
+"""That clients keep open."""
+ROWS: Final = 64
+Steps = Sequence[Mapping[str, Any]]
+SMALL: Final = {"requests": {"cpu": "10m"}}
+"""Pods that find room on a busy node."""
+STEPS: Final[Steps] = ({"setWeight": 50}, {"analysis": {}})
+QUICK: Final = {"interval": "1s", "metrics": [{"name": "errors", "harmFloor": "0.05"}]}
+"""Evidence that takes about 80 requests of a canary without errors."""
+
+Object = Mapping[str, Any]
+Until = Callable[[Object], bool]
+
+
+@dataclass(frozen=True, slots=True)
+class Model:
+    """A sealed model."""
+
+    uri: str
+    digest: str
+
+    @property
+    def spec(self) -> dict[str, str]:
+        """As `spec.model` of a ModelDeployment."""
+        return {"uri": self.uri, "digest": self.digest}
+
+
+@dataclass(frozen=True, slots=True)
+class Ground:
+    """A namespace with two models that give the same answers under two digests."""
+
+    plant: Plant
+    usual: Model
+    equal: Model
+
+    @property
+    def kubectl(self) -> Kubectl:
+        """In the namespace."""
+        return self.plant.kubectl
+
+    @property
+    def settings(self) -> Mapping[str, str]:
+        """The operator's."""
+        found = replace(self.kubectl, namespace=SYSTEM_NAMESPACE).get("configmap", "modelcycle-settings") or {}
+        data: Mapping[str, str] = found["data"]
+        return data
+
+    def line(self, name: str, replicas: int = 1) -> "Line":
+        """A line of this name; nothing is applied yet."""
+        return Line(self, name, replicas)
+
+    def broken(self) -> Model:
+        """The usual model with a graph that raises on all but its golden rows, passed through the real `seal`."""
+        experiment = self.kubectl.get("experiment", "usual") or {}
+        good = candidates.sealed_files(self.plant.models, self.usual.uri.removeprefix(f"s3://{store.MODEL_BUCKET}/"))
+        files = candidates.with_gap(good, candidates.unlike_golden(good))
+        task = candidates.seal_task(experiment, str(uuid.uuid4()), files, "a lookup table that is too short")
+        candidates.put(self.plant.models, task, self.plant.name, files)
+        image = self.settings["MODELCYCLE_TRAINING_IMAGE"]
+        self.kubectl.apply(candidates.seal_job("seal-broken", experiment, image, task))
+        self.kubectl.wait("job", "seal-broken", lambda o: bool(o.get("status", {}).get("conditions")), SECONDS)
+        path = "jsonpath={.items[0].status.containerStatuses[0].state.terminated.message}"
+        said = self.kubectl.run("get", "pods", "-l", "job-name=seal-broken", "-o", path)
+        result = from_json(SealResult, said)
+        assert result.uri is not None, said
+        assert result.digest is not None, said
+        return Model(result.uri, result.digest)
+
+
+def prepare(plant: Plant) -> Ground:
+    """Train and seal the two models of a namespace that has a key."""
+    tree = "sklearn.tree.DecisionTreeClassifier"
+    fixed = {"usual": {"max_depth": 2}, "equal": {"max_depth": 2, "min_samples_split": 3}}
+    plant.kubectl.apply(
+        *(plant.experiment(name, trainer={"estimator": tree, "fixed": values}) for name, values in fixed.items())
+    )
+    return Ground(plant, *(published(plant.kubectl, name) for name in fixed))
+
+
+@contextmanager
+def new_ground() -> Iterator[Ground]:
+    """The same in a new namespace, for the length of the block: for programs that have no fixtures."""
+    system = Kubectl(KUBECONFIG, SYSTEM_NAMESPACE)
+    credentials = store.environment(system)
+    with store.opened(system, credentials) as buckets, new_plant(buckets, credentials) as plant:
+        plant.kubectl.keygen()
+        yield prepare(plant)
+
+
+def published(kubectl: Kubectl, experiment: str) -> Model:
+    """The model of an Experiment, as soon as it is sealed."""
+    done = kubectl.wait("experiment", experiment, lambda o: is_current(o) or is_stalled(o), SECONDS)
+    assert is_current(done), describe(done)
+    return Model(done["status"]["model"]["uri"], done["status"]["model"]["digest"])
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """A ModelDeployment with clients of its own."""
+
+    ground: Ground
+    name: str
+    replicas: int
+
+    @property
+    def kubectl(self) -> Kubectl:
+        """In its namespace."""
+        return self.ground.kubectl
+
+    @property
+    def clients(self) -> Clients:
+        """Those of this line."""
+        return Clients(self.kubectl, f"load-{self.name}", self.name)
+
+    def ask(
+        self,
+        model: Model,
+        *,
+        steps: Steps = STEPS,
+        analysis: Mapping[str, Any] = QUICK,
+        guard: str = "5s",
+        **spec: Any,
+    ) -> None:
+        """Apply the ModelDeployment, as GitOps does. `spec` is laid over all else."""
+        canary = {"steps": list(steps), "analysis": dict(analysis), "guardWindow": guard}
+        whole = {
+            "model": model.spec,
+            "server": {"replicas": self.replicas, "resources": SMALL},
+            "strategy": {"canary": canary},
+            "progressDeadlineSeconds": 300,
+        }
+        self.kubectl.place(self.ground.plant.deployment(self.name, **{**whole, **spec}))
+
+    def wait(self, until: Until, *, each: Callable[[dict[str, Any]], None] | None = None) -> dict[str, Any]:
+        """Poll the ModelDeployment."""
+        return self.kubectl.wait("modeldeployment", self.name, until, SECONDS, each=each)
+
+    def ended(self, *, each: Callable[[dict[str, Any]], None] | None = None) -> dict[str, Any]:
+        """The ModelDeployment when there is nothing left to do about the spec that was asked for last."""
+        return self.wait(lambda o: is_current(o) or is_stalled(o), each=each)
+
+    def serve(self, model: Model, **spec: Any) -> None:
+        """The first model, and clients for it."""
+        self.ask(model, **spec)
+        done = self.ended()
+        assert is_current(done), describe(done)
+
+    def load(self) -> None:
+        """Start clients and let them ask; they go on until `clients.stop()`."""
+        self.clients.start(self.ground.settings["MODELCYCLE_SERVING_IMAGE"], {"rows": records.rows(ROWS)})
+        self.turn("begin")
+
+    def turn(self, phase: str) -> None:
+        """Go on under another name, to be counted apart."""
+        self.clients.turn(Phase(phase, "rows", RATE))
+
+    def pods(self, revision: str) -> list[dict[str, Any]]:
+        """Pods of a revision that are not ending, by name."""
+        selector = f"modelcycle.dev/deployment={self.name},modelcycle.dev/revision={revision}"
+        found = json.loads(self.kubectl.run("get", "pods", "-l", selector, "-o", "json"))["items"]
+        living = [pod for pod in found if "deletionTimestamp" not in pod["metadata"]]
+        return sorted(living, key=lambda pod: str(pod["metadata"]["name"]))
+
+    def page(self, pod: str) -> watch.Page:
+        """What a pod says of the rollout that it applies."""
+        place = f"/api/v1/namespaces/{self.kubectl.namespace}/pods/{pod}:{METRICS_PORT}/proxy/metrics"
+        return watch.read(self.kubectl.run("get", "--raw", place))
+
+    def answers(self, revision: str) -> int:
+        """Answers of both arms that the pods of a revision have counted in the rollout that they apply."""
+        pages = [self.page(pod["metadata"]["name"]) for pod in self.pods(revision)]
+        return sum(page.canary + page.stable for page in pages)
+
+    def person(self, verb: str, *options: str) -> subprocess.CompletedProcess[str]:
+        """`kubectl modelcycle <verb>` for this line."""
+        command = ["kubectl", "modelcycle", verb, self.name, "-n", self.kubectl.namespace, "--wait", "60", *options]
+        return subprocess.run(command, capture_output=True, text=True, env=self.kubectl.environment(), check=False)
+
+
+def reason(obj: Object) -> str:
+    """Of Ready, for the spec that was applied last; empty while it is unanswered."""
+    ready = condition(obj, "Ready")
+    fresh = ready.get("observedGeneration") == obj["metadata"]["generation"]
+    return str(ready.get("reason", "")) if fresh else ""
+
+
+def canary(obj: Object) -> Mapping[str, Any]:
+    """`status.canary`; empty when there is none."""
+    found: Mapping[str, Any] = obj.get("status", {}).get("canary") or {}
+    return found
+
+
+def counted(obj: Object) -> tuple[int, int]:
+    """Answers of the canary and of both arms in `status.analysis`."""
+    metrics = (obj.get("status", {}).get("analysis") or {}).get("metrics") or []
+    if not metrics:
+        return 0, 0
+    answers = int(metrics[0]["canary"]["n"])
+    return answers, answers + int(metrics[0]["stable"]["n"])
+
+
+def rejections(obj: Object) -> dict[str, str]:
+    """Reasons by digest."""
+    return {item["digest"]: item["reason"] for item in obj.get("status", {}).get("rejected", ())}
+
+
+@contextmanager
+def watched(line: Line) -> Iterator[Iterator[dict[str, Any]]]:
+    """Every state of a ModelDeployment from now on, the present one first; the iterator waits for the next one."""
+    command = ["kubectl", "-n", line.kubectl.namespace, "get", "modeldeployment", line.name, "--watch"]
+    process = subprocess.Popen(
+        [*command, "-o", r'jsonpath={@}{"\n"}'], stdout=subprocess.PIPE, text=True, env=line.kubectl.environment()
+    )
+    assert process.stdout is not None
+    try:
+        yield (json.loads(text) for text in process.stdout)
+    finally:
+        process.terminate()
+        process.wait(timeout=10)
+
+
+def eventually(holds: Callable[[], bool], what: str) -> None:
+    """Poll until it holds; an API server that does not answer is waited for."""
+    deadline = time.monotonic() + SECONDS
+    while time.monotonic() < deadline:
+        try:
+            if holds():
+                return
+        except KubectlError:
+            pass
+        time.sleep(0.5)
+    raise AssertionError(f"never happened: {what}")
