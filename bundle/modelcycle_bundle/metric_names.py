@@ -30,7 +30,13 @@ DRAINING: Final = "modelcycle_draining"
 ARM_REQUESTS: Final = "modelcycle_arm_requests_total"
 """Inference requests by the arm that was to answer them, counted where they arrived; labels `rollout`, `arm`, `outcome`.
 
-Series of the rollout that is applied now, all at 0 when it is first applied; counted only while its share is above 0.
+Series of the rollout that is applied now, all at 0 when it is first applied, and of the few before it; counted only while its share is
+above 0.
+"""
+ARM_RESCUED: Final = "modelcycle_arm_rescued_total"
+"""Bad answers of the canary to requests that this pod's own model then answered well; label `rollout`, like ARM_REQUESTS.
+
+With all requests handed on there is no stable arm to compare with: this is the comparison that is left.
 """
 TRAFFIC_SEQ: Final = "modelcycle_traffic_seq"
 """Gauge: `seq` of the traffic annotation that is applied; label `rollout`. 0 with an empty label before the first one."""
@@ -49,13 +55,15 @@ OUTCOME_FAILED: Final = "failed"
 """5xx, a broken answer or no connection."""
 OUTCOME_LATE: Final = "late"
 """Canary only: no answer within the timeout."""
+OUTCOME_UNREACHED: Final = "unreached"
+"""Canary only: no connection to any of its pods. Says something about the cluster and nothing about the model: shown, not judged."""
 OUTCOME_REFUSED: Final = "refused"
 """Canary only: answered 4xx to a request that stable then accepted."""
 ARM_OUTCOMES: Final = {
     ARM_STABLE: (OUTCOME_OK, OUTCOME_CLIENT, OUTCOME_FAILED),
-    ARM_CANARY: (OUTCOME_OK, OUTCOME_CLIENT, OUTCOME_FAILED, OUTCOME_LATE, OUTCOME_REFUSED),
+    ARM_CANARY: (OUTCOME_OK, OUTCOME_CLIENT, OUTCOME_FAILED, OUTCOME_LATE, OUTCOME_REFUSED, OUTCOME_UNREACHED),
 }
-"""The series of ARM_REQUESTS. An arm's requests are the sum of its outcomes, its events all but ok and client."""
+"""The series of ARM_REQUESTS. An arm's requests are the sum of its outcomes but unreached, its events all of these but ok and client."""
 PROFILE_PATH: Final = "/profile"
 """On the metrics port: the model's profile.json, byte for byte; its hash is the label `profile`."""
 

@@ -15,7 +15,7 @@ from modelcycle_serving.arm_counters import ArmCounters
 from modelcycle_serving.http import JSON, Request, Response
 from modelcycle_serving.logs import log
 from modelcycle_serving.split import Split
-from modelcycle_serving.upstream import Crowded, NoAnswer, Pool
+from modelcycle_serving.upstream import Crowded, NoAnswer, Pool, Unreached
 
 _MARKER: Final = MARKER.encode()
 _COPIED: Final = (b"content-type", b"inference-header-content-length")
@@ -89,6 +89,8 @@ class Arms:
             return await _settled(self._as_stable(request, traffic))
         except TimeoutError:
             outcome, detail = names.OUTCOME_LATE, "late"
+        except Unreached as error:
+            outcome, detail = names.OUTCOME_UNREACHED, str(error)
         except NoAnswer as error:
             outcome, detail = names.OUTCOME_FAILED, str(error)
         self.counters.forwards.observe(self._clock() - begun)
@@ -97,9 +99,12 @@ class Arms:
             return Response(answer.status, answer.body, answer.content_type or JSON)
         # Not counted for stable: what the other arm failed is no random sample of the requests.
         response = await _settled(self._here(request))
-        if outcome == names.OUTCOME_CLIENT and _outcome(response.status) == names.OUTCOME_OK:
+        is_good_here = _outcome(response.status) == names.OUTCOME_OK
+        if outcome == names.OUTCOME_CLIENT and is_good_here:
             outcome = names.OUTCOME_REFUSED
         self.counters.count(traffic.rollout, names.ARM_CANARY, outcome)
+        if is_good_here and outcome != names.OUTCOME_UNREACHED:
+            self.counters.rescued(traffic.rollout)
         if outcome != names.OUTCOME_CLIENT:
             self._tell(traffic, outcome, detail)
         return response

@@ -41,6 +41,10 @@ class NoAnswer(Exception):
     """The peer gave no answer that can be used. The text is one of few, all of them ours."""
 
 
+class Unreached(NoAnswer):
+    """Nobody accepted a connection: nothing is known about the model behind it."""
+
+
 class _Stale(NoAnswer):
     """The peer closed a kept connection before the first byte of an answer, as it may at any time."""
 
@@ -89,7 +93,7 @@ class Pool:
                 lambda: _Connection(self), self._host, self._port
             )
         except OSError as error:
-            raise NoAnswer("no connection") from error
+            raise Unreached("no connection") from error
         finally:
             self._opening -= 1
         return connection

@@ -31,6 +31,7 @@ DRIFT_SERIES: Final[SeriesSet] = {
 """What a DriftMonitor counts."""
 ROLLOUT_SERIES: Final[SeriesSet] = {
     metric_names.ARM_REQUESTS: ("rollout", "arm", "outcome"),
+    metric_names.ARM_RESCUED: ("rollout",),
     metric_names.TRAFFIC_SEQ: ("rollout",),
 }
 """What a rollout is judged by, and the traffic annotation that a pod applies (a gauge that only rises within a rollout)."""

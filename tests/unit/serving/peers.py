@@ -208,8 +208,7 @@ class Stable:
         found = {}
         for labels, value in self.server.samples().get(metric_names.ARM_REQUESTS, {}).items():
             named = dict(labels)
-            assert named["rollout"] == self.applied.rollout
-            if value:
+            if value and named["rollout"] == self.applied.rollout:
                 found[f"{named['arm']} {named['outcome']}"] = int(value)
         return found
 

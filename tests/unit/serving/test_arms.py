@@ -119,7 +119,7 @@ async def test_long_runs_are_counted_for_the_rollout_they_arrived_in(bundles: di
     bench.app.close()
 
 
-async def test_request_of_a_rollout_that_is_over_is_answered_and_not_counted_for_the_next(
+async def test_request_of_a_rollout_that_is_over_is_counted_for_its_own_and_not_for_the_next(
     bundles: dict[str, Path],
 ) -> None:
     release = threading.Event()
@@ -138,9 +138,9 @@ async def test_request_of_a_rollout_that_is_over_is_answered_and_not_counted_for
         bench.app.apply(all_to(other, TWO))
         release.set()
         assert (await waiting).status == 200
-        assert bench.counts() == {}
+        assert bench.counts() == {arm("canary", "ok"): "1"}
         await bench.ask()
-        assert bench.counts() == {arm("canary", "ok", TWO): "1"}
+        assert bench.counts() == {arm("canary", "ok"): "1", arm("canary", "ok", TWO): "1"}
     bench.app.close()
 
 

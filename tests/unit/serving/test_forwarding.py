@@ -12,6 +12,7 @@ import pytest
 
 from modelcycle_bundle import metric_names
 from modelcycle_bundle.traffic import MARKER, SHARE_DENOMINATOR
+from modelcycle_serving.arm_counters import KEPT_ROLLOUTS
 from modelcycle_serving.upstream import PoolLimits
 from unit.serving import peers, rig
 from unit.serving.peers import ANSWER, DEPLOYMENT, Peer, Stable, answer, say, say_and_close
@@ -38,16 +39,36 @@ def test_share_is_handed_on_exactly_and_both_arms_are_counted_delivery_4(stable:
         assert canary.connections == 1, "connections are kept"
 
 
-def test_rollout_begins_with_every_series_at_zero_and_drops_the_one_before(stable: Stable) -> None:
+def test_rollout_begins_with_every_series_at_zero_and_only_the_last_few_stay(stable: Stable) -> None:
     with Peer(say(answer())) as canary:
         stable.hand_on(canary.target, 5000)
         versions(stable, 2)
-        stable.hand_on(canary.target, 0)
+        for _ in range(KEPT_ROLLOUTS):
+            stable.hand_on(canary.target, 0)
     series = stable.server.samples()[metric_names.ARM_REQUESTS]
     wanted = {(arm, outcome) for arm, outcomes in metric_names.ARM_OUTCOMES.items() for outcome in outcomes}
     assert {(dict(labels)["arm"], dict(labels)["outcome"]) for labels in series} == wanted
-    assert {dict(labels)["rollout"] for labels in series} == {stable.applied.rollout}
+    assert len({dict(labels)["rollout"] for labels in series}) == KEPT_ROLLOUTS
     assert set(series.values()) == {0}
+
+
+def test_rollout_that_somebody_else_interrupted_goes_on_where_it_was(stable: Stable) -> None:
+    rollout = stable.rollout()
+    with Peer(say(answer())) as canary:
+        stable.hand_on(canary.target, ALL, rollout)
+        versions(stable, 5)
+        stable.hand_on(canary.target, 0)
+        stable.hand_on(canary.target, ALL, rollout)
+        versions(stable, 3)
+    assert stable.arms() == {"canary ok": 8}
+
+
+def test_bad_answers_that_this_pod_made_good_are_counted_apart(stable: Stable) -> None:
+    with Peer(say(answer(status="500 Internal Server Error"))) as canary:
+        stable.hand_on(canary.target, ALL)
+        assert set(versions(stable, 4)) == {stable.version}
+    rescued = stable.server.samples()[metric_names.ARM_RESCUED]
+    assert {dict(labels)["rollout"]: value for labels, value in rescued.items()}[stable.applied.rollout] == 4
 
 
 def test_applied_annotation_is_exported_and_nothing_is_counted_at_share_0(stable: Stable) -> None:
@@ -154,12 +175,12 @@ def test_failing_canary_is_counted_and_stable_answers(stable: Stable, name: str)
     assert stable.open_files() <= before + 1
 
 
-def test_nobody_at_the_target_is_a_failure_and_stable_answers(stable: Stable) -> None:
+def test_nobody_at_the_target_says_nothing_of_the_model_and_stable_answers(stable: Stable) -> None:
     gone = Peer(say(answer()))
     gone.close()
     stable.hand_on(gone.target, ALL, timeout=20)
     assert set(versions(stable, 8)) == {stable.version}
-    assert stable.arms() == {"canary failed": 8}
+    assert stable.arms() == {"canary unreached": 8}
 
 
 def test_answer_without_an_end_is_cut_at_its_bound(stable: Stable) -> None:
