@@ -59,8 +59,10 @@ class Rollout:
     """Of clients, while it lasted."""
     failed: int
     """Of these, answered badly because of the new model."""
+    rescued: int = 0
+    """Bad answers of the new model that the old one gave well instead."""
     known_failures: int = 0
-    """Of these, answered badly because the old model has no answer for the record either."""
+    """Of `requests`, answered badly because the old model has no answer for the record either."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,8 +71,6 @@ class Rollback:
 
     to_decision: float
     to_share_zero: float
-    bad_answers: int
-    """Of the new model, in all; the old one gave these answers instead."""
 
 
 @dataclass(frozen=True, slots=True)

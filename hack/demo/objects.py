@@ -93,7 +93,7 @@ def search(place: Place) -> dict[str, Any]:
                 {
                     "name": "model__C",
                     "parameterType": "double",
-                    "feasibleSpace": {"min": "0.1", "max": "10", "distribution": "logUniform"},
+                    "feasibleSpace": {"min": "0.3", "max": "10", "distribution": "logUniform"},
                 }
             ],
             "maxTrialCount": 4,

@@ -12,6 +12,8 @@ BEFORE: Final = "#8a97a6"
 AFTER: Final = "#c9761b"
 INK: Final = "#22303c"
 FAINT: Final = "#d5dbe1"
+SHORTEST: Final = 10.0
+"""Seconds that an axis of time has at least."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +53,7 @@ def part_of(value: float, full: float) -> float:
 
 def evidence(lines: Sequence[Line], seconds: float) -> str:
     """Evidence of one rollout over time, with the bar at 100 %. Values beyond 125 % are cut there."""
-    frame = Frame(230, 140, 34, 8, 8, 22, max(seconds, 1.0), 1.25)
+    frame = Frame(230, 140, 34, 14, 8, 22, max(seconds, SHORTEST), 1.25)
     body = [
         _text(frame.left - 4, frame.y(level) + 3, f"{level:.0%}", "end") + _rule(frame, level, FAINT)
         for level in (0.0, 0.5)
@@ -101,7 +103,7 @@ def two_bars(old: float, new: float) -> str:
 def strip(stages: Sequence[tuple[str, float, float]], total: float) -> str:
     """Stages as (title, began, seconds) on one line of time each."""
     height = 16.0 * len(stages) + 24
-    frame = Frame(920, height, 250, 10, 2, 18, max(total, 1.0), 1.0)
+    frame = Frame(920, height, 250, 10, 2, 18, max(total, SHORTEST), 1.0)
     body = []
     for at, (title, began, seconds) in enumerate(stages):
         y = 2 + 16.0 * at
@@ -112,8 +114,8 @@ def strip(stages: Sequence[tuple[str, float, float]], total: float) -> str:
 
 
 def ticks(most: float) -> list[float]:
-    """Three to seven round numbers from 0 to `most`."""
-    size = 10.0 ** math.floor(math.log10(most / 4)) if most > 0 else 1.0
+    """Three to seven round whole numbers from 0 to `most`, which is 4 or more."""
+    size = max(1.0, 10.0 ** math.floor(math.log10(most / 4)))
     step = next((size * by for by in (1, 2, 5, 10) if most / (size * by) <= 6), most)
     return [step * at for at in range(int(most / step) + 1)]
 

@@ -34,7 +34,7 @@ th,td{text-align:left;padding:3px 8px 3px 0;border-bottom:1px solid #e6eaee;vert
 code{font-size:11.5px}
 .key{display:inline-block;width:10px;height:10px;margin:0 4px 0 10px;vertical-align:-1px}
 @media(max-width:760px){.tiles,.three{grid-template-columns:repeat(2,1fr)}.four{grid-template-columns:repeat(2,1fr)}}
-@media print{@page{size:A4;margin:10mm}body{padding:0;max-width:none;font-size:11.5px}h2{margin:12px 0 4px}}
+@media print{@page{size:270mm 382mm;margin:8mm}body{padding:0;max-width:none}}
 """
 
 
@@ -78,7 +78,7 @@ def _lead(findings: Findings, total: float) -> str:
 
 def _tiles(findings: Findings) -> list[tuple[str, str, str]]:
     rollouts = findings.rollouts
-    bad = sum(rollout.canary.bad for rollout in rollouts)
+    rescued = sum(rollout.rescued for rollout in rollouts)
     failed = sum(rollout.failed for rollout in rollouts)
     back = sum(rollout.outcome is Outcome.TAKEN_BACK for rollout in rollouts)
     requests = findings.clients.requests if findings.clients else sum(rollout.requests for rollout in rollouts)
@@ -86,7 +86,7 @@ def _tiles(findings: Findings) -> list[tuple[str, str, str]]:
     fast = findings.failing_rollback
     tiles = [
         (f"{requests:,}", "requests on line 1", f"{line} failed"),
-        (f"{bad:,}", "bad answers of new models", f"{failed} of them reached a user"),
+        (f"{rescued:,}", "bad answers avoided", f"given well by the old model instead; {failed} reached a user"),
         (f"{back}", "rollbacks", f"fastest {fast.to_share_zero:.1f} s after the first bad answer" if fast else ""),
     ]
     if findings.drift:
@@ -118,12 +118,12 @@ def _rollouts(rollouts: Sequence[Rollout]) -> str:
 
 
 def _rollout(rollout: Rollout) -> str:
-    # Looks begin some seconds after the apply, when the new pods are ready; the plot begins with the first share.
+    # Looks begin some seconds after the apply, when the new pods are ready; the plot begins with nothing known, just before the first.
     start = min((point.at for point in rollout.points), default=0.0) - 2.0
-    harm = tuple((p.at - start, plots.part_of(p.harm, rollout.harm_at)) for p in rollout.points)
-    fine = tuple((p.at - start, plots.part_of(p.no_harm, rollout.no_harm_at)) for p in rollout.points)
+    harm = ((0.0, 0.0), *((p.at - start, plots.part_of(p.harm, rollout.harm_at)) for p in rollout.points))
+    fine = ((0.0, 0.0), *((p.at - start, plots.part_of(p.no_harm, rollout.no_harm_at)) for p in rollout.points))
     lines = (plots.Line(harm, plots.HARM), plots.Line(fine, plots.NO_HARM))
-    seconds = max((at for at, _ in harm), default=1.0)
+    seconds = max(at for at, _ in harm)
     promoted = rollout.outcome is Outcome.PROMOTED
     colour = "good" if promoted else "bad"
     words = (
@@ -147,7 +147,7 @@ def _drift(drift: Drift | None, retrain: Retrain | None) -> str:
     if retrain:
         right = retrain.kept_aside
         parts.append(
-            f"<div><h3>Right answers after it</h3>{plots.two_bars(right.old_right, right.new_right)}"
+            f"<div><h3>Right answers, old and new</h3>{plots.two_bars(right.old_right, right.new_right)}"
             f'<p class="small">On {right.rows} rows with the shift that neither model had seen like this.'
             f" On the {retrain.written.rows} rows of the new data: {retrain.written.old_right:.1%} and"
             f" {retrain.written.new_right:.1%}.</p></div>"

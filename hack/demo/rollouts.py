@@ -11,7 +11,7 @@ from demo.findings import Outcome, Rollback, Rollout
 from demo.following import BY_EVIDENCE, Followed, explain_bars, follow, require
 from demo.scene import Demo, StageFailed, folder
 from demo.surgery import Gap
-from demo.traffic import Clients, Counted, Phase, moments
+from demo.traffic import Clients, Counted, Phase, moments, witnessed
 from modelcycle_bundle.contract import SealResult, from_json
 
 CALM_RATE: Final = 20
@@ -47,7 +47,7 @@ def better(demo: Demo) -> str:
     require_no_failures(counted)
     if len(counted.by_model) != 2:
         raise StageFailed(f"clients saw the models {dict(counted.by_model)}, not both")
-    demo.findings.better = rollout(demo, "A better model", seen, counted)
+    demo.findings.better = rollout(demo, "A better model", seen, clients, counted)
     return f"proven after {seen.proven_after} good answers, promoted; {counted.requests} requests, 0 failed"
 
 
@@ -69,13 +69,13 @@ def failing(demo: Demo) -> str:
     require_no_failures(counted)
     rollback = _witness(clients, seen)
     demo.findings.failing_rollback = rollback
-    demo.findings.failing = rollout(demo, "A model that fails", seen, counted)
+    demo.findings.failing = rollout(demo, "A model that fails", seen, clients, counted)
     story.say("Not one of its answers was good, so there was no need to wait for the bar to fill.")
     story.say(
         f"Noticed {rollback.to_decision:.1f} s after its first bad answer, off {rollback.to_share_zero:.1f} s after it."
     )
     story.say(
-        f"It failed {rollback.bad_answers} times. The old model gave those answers instead: users saw 0 bad ones."
+        f"It failed {demo.findings.failing.rescued} times. The old model gave those answers instead: users saw 0 bad ones."
     )
     demo.kubectl.apply(objects.following(objects.SEARCH))
     demo.settle("modeldeployment", objects.DEPLOYMENT)
@@ -109,7 +109,7 @@ def worse(demo: Demo) -> str:
     time.sleep(SETTLE_SECONDS)
     counted, _ = clients.stop()
     failures = _only_known(counted, known)
-    demo.findings.worse = rollout(demo, "A model that is subtly worse", seen, counted, failures)
+    demo.findings.worse = rollout(demo, "A model that is subtly worse", seen, clients, counted, failures)
     story.say(
         f"Clients got {failures} bad answers of {counted.requests}: every one on a record the old model cannot answer."
     )
@@ -118,7 +118,9 @@ def worse(demo: Demo) -> str:
     return f"taken back by evidence: {bad} of {answers} answers bad against {seen.stable.bad} of {seen.stable.answers}"
 
 
-def rollout(demo: Demo, title: str, seen: Followed, counted: Counted, known_failures: int = 0) -> Rollout:
+def rollout(
+    demo: Demo, title: str, seen: Followed, clients: Clients, counted: Counted, known_failures: int = 0
+) -> Rollout:
     """A followed rollout with what clients counted, as a finding."""
     if seen.outcome is None or seen.last is None:
         raise StageFailed(f"{title}: no end and no evidence was seen")
@@ -138,6 +140,7 @@ def rollout(demo: Demo, title: str, seen: Followed, counted: Counted, known_fail
         points=seen.points(zero),
         requests=counted.requests,
         failed=counted.failed - known_failures,
+        rescued=witnessed(clients.sightings(), seen.rollout).rescued,
         known_failures=known_failures,
     )
 
@@ -199,4 +202,4 @@ def _witness(clients: Clients, seen: Followed) -> Rollback:
     if found is None:
         raise StageFailed("the eyewitness saw no bad answer of the new model, or its share never went to 0")
     decided = max(0.0, seen.decided_at - found.first_bad)
-    return Rollback(decided, found.share_zero - found.first_bad, found.bad)
+    return Rollback(decided, found.share_zero - found.first_bad)

@@ -50,7 +50,7 @@ def notice(demo: Demo) -> str:
         alarms_before=len(before),
         priority=str(_alarms(done)[0]["priority"]),
         features=features,
-        message=describe(done),
+        message=str(condition(done, "Ready")["message"]),
         moved=_moved(demo, done),
     )
     return f"alarm after {seconds:.0f} s: {' and '.join(features)} moved; no alarm before"
@@ -88,7 +88,7 @@ def retrain(demo: Demo) -> str:
     counted = demo.clients.so_far()
     require_no_failures(counted)
     lead = story.elapsed() - drift.shifted_at
-    demo.findings.retrained = rollout(demo, "The retrained model", seen, counted)
+    demo.findings.retrained = rollout(demo, "The retrained model", seen, demo.clients, counted)
     uri = done["spec"]["data"]["uri"]
     demo.findings.retrain = Retrain(name, uri, old["digest"], new["digest"], written, aside, lead)
     return f"promoted {lead:.0f} s after the gauges went wrong; right answers {aside.old_right:.0%} -> {aside.new_right:.0%}"

@@ -5,12 +5,12 @@ Owns the reading of their JSON. Counts nothing itself; every number is the load 
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any, Final
 
 from demo import load_objects
 from demo.kubectl import Kubectl
-from demo.watch import Page
+from demo.watch import Arms, Page
 from modelcycle_bundle.metric_names import METRICS_PORT
 
 START_SECONDS: Final = 90.0
@@ -49,11 +49,10 @@ class Sighting:
 
 @dataclass(frozen=True, slots=True)
 class Moments:
-    """Of one rollout, in Unix seconds: its first bad answer, and when no pod handed on requests any more. `bad`: answers in all."""
+    """Of one rollout, in Unix seconds: its canary's first bad answer, and when no pod handed on requests any more."""
 
     first_bad: float
     share_zero: float
-    bad: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,21 +118,31 @@ def counted(raw: Mapping[str, Any]) -> Counted:
 
 def sighting(raw: Mapping[str, Any]) -> Sighting:
     """A line of the eyewitness."""
-    return Sighting(float(raw["t"]), tuple(Page(**page) for page in raw["pods"].values()))
+    return Sighting(float(raw["t"]), tuple(_page(page) for page in raw["pods"].values()))
+
+
+def witnessed(sightings: Sequence[Sighting], rollout: str) -> Arms:
+    """The last that was seen of a rollout's counts, summed over pods."""
+    counts = (_sum(sighting.pages, rollout) for sighting in sightings)
+    return max(counts, key=lambda arms: arms.canary + arms.stable, default=Arms())
 
 
 def moments(sightings: Sequence[Sighting], rollout: str) -> Moments | None:
     """When the canary of `rollout` first failed and when its share was 0 everywhere; None unless both were seen, in this order."""
-    first = next((s.at for s in sightings if _bad(s.pages, rollout) > 0), None)
+    first = next((s.at for s in sightings if _sum(s.pages, rollout).canary_bad), None)
     if first is None:
         return None
     pods = max(len(s.pages) for s in sightings)
     after = (s for s in sightings if s.at >= first and len(s.pages) == pods)
     zero = next((s.at for s in after if all(page.share == 0 for page in s.pages)), None)
-    if zero is None:
-        return None
-    return Moments(first, zero, max(_bad(s.pages, rollout) for s in sightings))
+    return None if zero is None else Moments(first, zero)
 
 
-def _bad(pages: Iterable[Page], rollout: str) -> int:
-    return sum(page.canary_bad for page in pages if page.rollout == rollout)
+def _page(raw: Mapping[str, Any]) -> Page:
+    arms = {rollout: Arms(**counts) for rollout, counts in raw["arms"].items()}
+    return Page(str(raw["rollout"]), float(raw["share"]), arms)
+
+
+def _sum(pages: Iterable[Page], rollout: str) -> Arms:
+    found = [page.arms[rollout] for page in pages if rollout in page.arms]
+    return Arms(*(sum(getattr(arms, each.name) for arms in found) for each in fields(Arms)))

@@ -11,27 +11,38 @@ import re
 import time
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 
 CONTROL = os.environ.get("LOAD_CONTROL", "/control/phase.json")
-REQUESTS = os.environ.get("WATCH_REQUESTS", "modelcycle_arm_requests_total")
-SHARE = os.environ.get("WATCH_SHARE", "modelcycle_traffic_share")
-HARMLESS = frozenset(os.environ.get("WATCH_HARMLESS", "ok,client").split(","))
+REQUESTS = "modelcycle_arm_requests_total"
+RESCUED = "modelcycle_arm_rescued_total"
+SHARE = "modelcycle_traffic_share"
+HARMLESS = ("ok", "client")
+UNREACHED = "unreached"
+"""Nobody answered: no answer of the canary's model, so neither good nor bad."""
 SECONDS = 0.1
-LINE = re.compile(rf"^({REQUESTS}|{SHARE})\{{([^}}]*)\}} ([0-9.eE+-]+)")
+LINE = re.compile(rf"^({REQUESTS}|{RESCUED}|{SHARE})\{{([^}}]*)\}} ([0-9.eE+-]+)")
 LABEL = re.compile(r'(\w+)="([^"]*)"')
 
 
 @dataclass
-class Page:
-    """What one pod says of the rollout that it applies: the share it hands on, answers of both arms and the bad ones among them."""
+class Arms:
+    """Answers of both models in one rollout and the bad ones among them; bad ones of the canary that stable then answered well."""
 
-    rollout: str = ""
-    share: float = 0.0
     canary: int = 0
     canary_bad: int = 0
     stable: int = 0
     stable_bad: int = 0
+    rescued: int = 0
+
+
+@dataclass
+class Page:
+    """What one pod says: the rollout and the share that it applies, and the arms of this rollout and of the few before it."""
+
+    rollout: str = ""
+    share: float = 0.0
+    arms: dict[str, Arms] = field(default_factory=dict)
 
 
 def read(text: str) -> Page:
@@ -43,14 +54,24 @@ def read(text: str) -> Page:
             continue
         labels, value = dict(LABEL.findall(found[2])), float(found[3])
         if found[1] == SHARE:
-            page.share, page.rollout = value, labels.get("rollout", "")
-        elif labels["arm"] == "canary":
-            page.canary += int(value)
-            page.canary_bad += 0 if labels["outcome"] in HARMLESS else int(value)
-        else:
-            page.stable += int(value)
-            page.stable_bad += 0 if labels["outcome"] in HARMLESS else int(value)
+            page.share, page.rollout = value, labels["rollout"]
+            continue
+        arms = page.arms.setdefault(labels["rollout"], Arms())
+        if found[1] == RESCUED:
+            arms.rescued += int(value)
+        elif labels["outcome"] != UNREACHED:
+            count(arms, labels["arm"], int(value), labels["outcome"] not in HARMLESS)
     return page
+
+
+def count(arms: Arms, arm: str, answers: int, is_bad: bool) -> None:  # noqa: FBT001 - a fact, not a switch
+    """Add answers of one outcome."""
+    if arm == "canary":
+        arms.canary += answers
+        arms.canary_bad += answers if is_bad else 0
+    else:
+        arms.stable += answers
+        arms.stable_bad += answers if is_bad else 0
 
 
 def ask(pod: str) -> Page | None:
@@ -79,7 +100,7 @@ def order() -> tuple[str, list[str]]:
 
 def gist(pages: Iterable[Page]) -> list[tuple[str, float, bool]]:
     """What has to be told at once."""
-    return [(page.rollout, page.share, page.canary_bad > 0) for page in pages]
+    return [(page.rollout, page.share, any(arms.canary_bad for arms in page.arms.values())) for page in pages]
 
 
 def main() -> None:

@@ -64,7 +64,7 @@ def check_rollouts(found: dict[str, Any]) -> None:
     assert found["failing"]["canary"]["bad"] == found["failing"]["canary"]["answers"]
     rollback = found["failing_rollback"]
     assert 0 <= rollback["to_decision"] <= rollback["to_share_zero"] + 1  # status has whole seconds
-    assert rollback["bad_answers"] > 0
+    assert found["failing"]["rescued"] > 0
     worse = found["worse"]
     assert worse["reason"] == "CanaryFailed"
     assert worse["points"][-1]["harm"] >= worse["harm_at"]

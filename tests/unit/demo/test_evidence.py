@@ -6,8 +6,8 @@ import pytest
 
 from demo import evidence, traffic
 from demo.evidence import Arm
-from demo.traffic import Sighting, moments
-from demo.watch import Page
+from demo.traffic import Sighting, moments, witnessed
+from demo.watch import Arms, Page
 
 STATUS: dict[str, Any] = {
     "canary": {"digest": "sha256:aa", "rollout": "abcdef-01234567", "weight": {"desired": "20", "applied": "20"}},
@@ -72,24 +72,32 @@ def test_a_bar_is_logarithmic_and_full_only_at_its_threshold(value: float, full:
 
 
 def sighting(at: float, *pages: tuple[str, float, int]) -> Sighting:
-    return Sighting(at, tuple(Page(rollout, share, canary=bad, canary_bad=bad) for rollout, share, bad in pages))
+    """Pods by the rollout they apply, their share, and bad answers of the canary of that rollout; all have seen one of r0 before."""
+    old = {"r0": Arms(canary=5, canary_bad=5)}
+    return Sighting(
+        at, tuple(Page(name, share, old | {name: Arms(canary=bad, canary_bad=bad)}) for name, share, bad in pages)
+    )
+
+
+SEEN = [
+    sighting(2.0, ("r1", 0.2, 0), ("r1", 0.2, 0)),
+    sighting(2.3, ("r1", 0.2, 0), ("r1", 0.2, 1)),
+    sighting(3.9, ("r1", 0.2, 9), ("r1", 0.0, 8)),
+    sighting(4.0, ("r1", 0.0, 10)),  # one pod did not answer: not yet proven
+    sighting(4.1, ("r1", 0.0, 10), ("r1", 0.0, 8)),
+    sighting(9.0, ("r2", 0.0, 0), ("r2", 0.0, 0)),
+]
 
 
 def test_moments_are_the_first_bad_answer_and_the_first_sight_of_no_share_at_all() -> None:
-    seen = [
-        sighting(1.0, ("r0", 0.0, 5), ("r0", 0.0, 3)),  # of an earlier rollout
-        sighting(2.0, ("r1", 0.2, 0), ("r1", 0.2, 0)),
-        sighting(2.3, ("r1", 0.2, 0), ("r1", 0.2, 1)),
-        sighting(3.9, ("r1", 0.2, 9), ("r1", 0.0, 8)),
-        sighting(4.0, ("r1", 0.0, 10)),  # one pod did not answer: not yet proven
-        sighting(4.1, ("r1", 0.0, 10), ("r1", 0.0, 8)),
-        sighting(9.0, ("r2", 0.0, 0), ("r2", 0.0, 0)),
-    ]
-    found = moments(seen, "r1")
-    assert found == traffic.Moments(first_bad=2.3, share_zero=4.1, bad=18)
+    assert moments(SEEN, "r1") == traffic.Moments(first_bad=2.3, share_zero=4.1)
 
 
 @pytest.mark.parametrize("rollout", ["r1", "r3"])
 def test_without_a_bad_answer_or_without_share_zero_there_are_no_moments(rollout: str) -> None:
-    seen = [sighting(1.0, ("r1", 0.2, 0), ("r1", 0.2, 1)), sighting(2.0, ("r1", 0.2, 4), ("r1", 0.0, 1))]
-    assert moments(seen, rollout) is None
+    assert moments(SEEN[:3], rollout) is None
+
+
+def test_the_counts_of_a_rollout_are_the_most_that_was_seen_of_it() -> None:
+    assert witnessed(SEEN, "r1") == Arms(canary=18, canary_bad=18)
+    assert witnessed(SEEN, "r3") == Arms()

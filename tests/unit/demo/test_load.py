@@ -148,25 +148,36 @@ def test_rounds_are_the_same_every_time_and_differ_from_one_another() -> None:
     assert sorted(first[:50]) == sorted(first[50:100]) == list(range(50))
 
 
-def test_the_eyewitness_reads_shares_and_both_arms_of_a_metrics_page() -> None:
-    name, share = metric_names.ARM_REQUESTS, metric_names.TRAFFIC_SHARE
-    assert (name, share) == (watch.REQUESTS, watch.SHARE)
-    assert {metric_names.OUTCOME_OK, metric_names.OUTCOME_CLIENT} == watch.HARMLESS
-    rollout = "abcdef-01234567"
+def test_the_eyewitness_reads_shares_and_the_arms_of_each_rollout_of_a_metrics_page() -> None:
+    name, share, rescued = metric_names.ARM_REQUESTS, metric_names.TRAFFIC_SHARE, metric_names.ARM_RESCUED
+    assert (name, share, rescued) == (watch.REQUESTS, watch.SHARE, watch.RESCUED)
+    assert (metric_names.OUTCOME_OK, metric_names.OUTCOME_CLIENT) == watch.HARMLESS
     counts = {
         "stable": {"ok": 70, "client": 5, "failed": 2},
-        "canary": {"ok": 10, "failed": 3, "late": 1, "refused": 2},
+        "canary": {"ok": 9, "client": 1, "failed": 3, "late": 1, "refused": 2, "unreached": 9},
+    }
+    assert {arm: set(outcomes) for arm, outcomes in counts.items()} == {
+        arm: set(outcomes) for arm, outcomes in metric_names.ARM_OUTCOMES.items()
     }
     page = "\n".join(
         [
             f"# TYPE {name} counter",
-            f'{share}{{rollout="{rollout}"}} 0.2',
+            f'{share}{{rollout="abcdef-00000002"}} 0.2',
             *(
-                f'{name}{{rollout="{rollout}",arm="{arm}",outcome="{outcome}"}} {count}'
+                f'{name}{{rollout="abcdef-00000001",arm="{arm}",outcome="{outcome}"}} {count}'
                 for arm, outcomes in counts.items()
                 for outcome, count in outcomes.items()
             ),
-            f'modelcycle_forward_duration_seconds_count{{rollout="{rollout}"}} 16',
+            f'{rescued}{{rollout="abcdef-00000001"}} 4',
+            f'{name}{{rollout="abcdef-00000002",arm="canary",outcome="ok"}} 1',
+            'modelcycle_forward_duration_seconds_count{rollout="abcdef-00000001"} 16',
         ]
     )
-    assert watch.read(page) == watch.Page(rollout, 0.2, canary=16, canary_bad=6, stable=77, stable_bad=2)
+    assert watch.read(page) == watch.Page(
+        "abcdef-00000002",
+        0.2,
+        {
+            "abcdef-00000001": watch.Arms(canary=16, canary_bad=6, stable=77, stable_bad=2, rescued=4),
+            "abcdef-00000002": watch.Arms(canary=1),
+        },
+    )

@@ -36,14 +36,15 @@ def sample() -> Findings:
         outcome=Outcome.TAKEN_BACK,
         reason="CanaryFailFast",
         canary=Arm(57, 57),
+        rescued=98,
         points=tuple(Point(100.0 + 2 * at, 10.0**at, 0.5**at) for at in range(3)),
     )
-    worse = replace(failing, title="A model that is subtly worse", known_failures=31, canary=Arm(300, 16))
+    worse = replace(failing, title="A model that is subtly worse", known_failures=31, canary=Arm(300, 16), rescued=13)
     aside = Compared(189, 0.81, 0.966, 0.44, 0.08)
     return Findings(
         better=better,
         failing=failing,
-        failing_rollback=Rollback(2.1, 2.4, 57),
+        failing_rollback=Rollback(2.1, 2.4),
         worse=worse,
         drift=Drift(
             200.0, 24.0, 0, "P2", ("worst_texture", "radius_error"), "P2: worst_texture above 41: 3 % -> 55 %",
@@ -91,6 +92,7 @@ def test_the_page_is_well_formed_needs_nothing_from_outside_and_tells_the_figure
     assert set(re.findall(r"https?://[^\"' ]+", page)) <= {"http://www.w3.org/2000/svg"}
     for figure in (
         "31,234",
+        "111",
         "0 failed",
         "2.4 s",
         "96 s",
@@ -121,8 +123,9 @@ def test_findings_are_json() -> None:
 
 
 def test_ticks_are_round_few_and_begin_at_zero() -> None:
-    for most in (1.0, 7.0, 23.0, 90.0, 300.0, 1234.0):
+    for most in (4.0, 7.0, 10.0, 23.0, 90.0, 300.0, 1234.0):
         found = plots.ticks(most)
         assert found[0] == 0.0
-        assert 3 <= len(found) <= 9
+        assert 3 <= len(found) <= 8
+        assert [f"{at:.0f}" for at in found] == sorted({f"{at:.0f}" for at in found}, key=float)
         assert found[-1] <= most

@@ -35,7 +35,7 @@ def trained(folder: Any, table: bytes, c: float) -> OnnxModel:
     return OnnxModel((lab.candidate() / "model" / "model.onnx").read_bytes())
 
 
-@pytest.mark.parametrize("c", [0.1, 1.0, 10.0])
+@pytest.mark.parametrize("c", [0.3, 1.0, 10.0])
 def test_the_retrained_model_is_better_on_the_shifted_rows_whatever_the_search_chooses(tmp_path: Any, c: float) -> None:
     fresh, aside = records.labelled_later()
     old = trained(tmp_path / "old", records.as_csv(), c)
