@@ -33,8 +33,8 @@ table{border-collapse:collapse;width:100%;font-size:12px}
 th,td{text-align:left;padding:3px 8px 3px 0;border-bottom:1px solid #e6eaee;vertical-align:top}
 code{font-size:11.5px}
 .key{display:inline-block;width:10px;height:10px;margin:0 4px 0 10px;vertical-align:-1px}
-@media(max-width:760px){.tiles,.three{grid-template-columns:repeat(2,1fr)}.four{grid-template-columns:repeat(2,1fr)}}
-@media print{@page{size:270mm 382mm;margin:8mm}body{padding:0;max-width:none}}
+@media screen and (max-width:760px){.tiles,.three{grid-template-columns:repeat(2,1fr)}.four{grid-template-columns:repeat(2,1fr)}}
+@media print{@page{size:A4;margin:8mm}body{padding:0;zoom:.72}}
 """
 
 
