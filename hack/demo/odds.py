@@ -2,7 +2,7 @@
 
 The rows go out in the load generator's own order, each pod hands on its exact share, the operator's own evidence decides look by look;
 what chance is left to is which pod a request reaches and where in the order the rollout begins. Measured over 20,000 rollouts: none
-missed, half decided after 10 s, 99 % after 24 s, all after 36 s; so the chance to fail is below 1 in 5,000 with 98 % confidence.
+missed, half decided after 10 s, 99 % after 26 s, all after 44 s; so the chance to fail is below 1 in 5,000 with 98 % confidence.
 """
 
 import sys
