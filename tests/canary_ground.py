@@ -186,14 +186,15 @@ class Line:
         return sorted(living, key=lambda pod: str(pod["metadata"]["name"]))
 
     def page(self, pod: str) -> watch.Page:
-        """What a pod says of the rollout that it applies."""
+        """What a pod says of what it hands on."""
         place = f"/api/v1/namespaces/{self.kubectl.namespace}/pods/{pod}:{METRICS_PORT}/proxy/metrics"
         return watch.read(self.kubectl.run("get", "--raw", place))
 
-    def answers(self, revision: str) -> int:
-        """Answers of both arms that the pods of a revision have counted in the rollout that they apply."""
+    def answers(self, revision: str, rollout: str) -> int:
+        """Answers of both arms that the pods of a revision have counted in a rollout."""
         pages = [self.page(pod["metadata"]["name"]) for pod in self.pods(revision)]
-        return sum(page.canary + page.stable for page in pages)
+        arms = [page.arms[rollout] for page in pages if rollout in page.arms]
+        return sum(each.canary + each.stable for each in arms)
 
     def person(self, verb: str, *options: str) -> subprocess.CompletedProcess[str]:
         """`kubectl modelcycle <verb>` for this line."""

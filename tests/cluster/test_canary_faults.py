@@ -1,0 +1,214 @@
+"""What goes wrong in mid-canary on the real thing: pods that hang, crash, find no node, refuse, are killed. Users get their answers."""
+
+import csv
+import io
+import os
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+
+import pytest
+
+from canary_ground import (
+    CONNECTIONS,
+    Ground,
+    Line,
+    Model,
+    Steps,
+    canary,
+    counted,
+    eventually,
+    published,
+    reason,
+    rejections,
+)
+from demo import records
+from demo.kubectl import condition, describe, is_current, is_stalled
+from demo.store import DATA_BUCKET
+from plant import Plant
+from processes import servers_of
+
+pytestmark = pytest.mark.timeout(900)
+STEP_BY_STEP: Steps = (
+    {"setWeight": 10},
+    {"pause": {}},
+    {"setWeight": 50},
+    {"pause": {}},
+    {"setWeight": 30},
+    {"pause": {}},
+)
+PATIENT = {"interval": "1s"}
+"""Evidence that is not there before the test is over."""
+
+
+@pytest.fixture(scope="module")
+def narrow(shared_plant: Plant) -> str:
+    """An Experiment on the records without their last measurement, whose model is awaited when it is needed."""
+    whole = csv.reader(io.StringIO(records.as_csv().decode()))
+    table = "\n".join(",".join([*row[:-2], row[-1]]) for row in whole)
+    shared_plant.put("narrow.csv", table.encode())
+    data = {"uri": f"s3://{DATA_BUCKET}/{shared_plant.name}/narrow.csv"}
+    shared_plant.kubectl.apply(shared_plant.experiment("narrow", data=data))
+    return "narrow"
+
+
+@pytest.fixture(scope="module")
+def lines(narrow: str, ground: Ground) -> dict[str, Line]:
+    """The usual model served on several lines, which start side by side."""
+    made = {name: ground.line(name) for name in ("hanging", "crashing", "unfit")} | {
+        "churning": ground.line("churning", 2)
+    }
+    for line in made.values():
+        line.ask(ground.usual)
+    for line in made.values():
+        assert is_current(seen := line.ended()), describe(seen)
+    return made
+
+
+@contextmanager
+def stopped(pod_uid: str) -> Iterator[None]:
+    """A pod's server neither answers nor ends, for the length of the block."""
+    pids = servers_of(pod_uid)
+    assert pids, "no server process of the pod is seen from here"
+    for pid in pids:
+        os.kill(pid, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        for pid in pids:
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGCONT)
+
+
+def sharing(line: Line, model: Model, weight: str) -> dict[str, object]:
+    """The ModelDeployment when this model's canary has this share at the pods."""
+    return line.wait(
+        lambda o: (
+            canary(o).get("digest") == model.digest
+            and canary(o)["weight"]["desired"] == canary(o)["weight"]["applied"] == weight
+        )
+    )
+
+
+def uid_of_canary(line: Line) -> str:
+    (pod,) = line.pods(canary(line.wait(lambda o: bool(canary(o))))["revision"])
+    return str(pod["metadata"]["uid"])
+
+
+def test_canary_that_hangs_or_dies_is_answered_for_by_stable_delivery_44(
+    ground: Ground, lines: dict[str, Line]
+) -> None:
+    line = lines["hanging"]
+    line.load()
+    line.ask(ground.equal, analysis=PATIENT)
+    sharing(line, ground.equal, "50")
+    with stopped(uid_of_canary(line)):
+        done = line.ended()
+        assert is_stalled(done), describe(done)
+        assert rejections(done)[ground.equal.digest] in ("CanaryFailFast", "CanaryFailed")
+    assert line.person("retry").returncode == 0
+    sharing(line, ground.equal, "50")
+    for pid in servers_of(uid_of_canary(line)):
+        os.kill(pid, signal.SIGKILL)
+    # Killed once it may be Ready again before too many answers are missing: either end is right, as long as nobody notices.
+    done = line.ended()
+    serving = ground.equal if is_current(done) else ground.usual
+    assert done["status"]["stable"]["digest"] == serving.digest
+    everything, _ = line.clients.stop()
+    assert everything.failed == 0, everything
+
+
+def test_canary_that_crashes_again_and_again_is_taken_back_delivery_44(ground: Ground, lines: dict[str, Line]) -> None:
+    """Without any traffic: nothing but the kubelet's word."""
+    line = lines["crashing"]
+    line.ask(ground.equal)
+    sharing(line, ground.equal, "50")
+    uid = uid_of_canary(line)
+    killed: set[int] = set()
+
+    def kill(obj: object) -> None:
+        for pid in set(servers_of(uid)) - killed:
+            killed.add(pid)
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+
+    done = line.ended(each=kill)
+    assert is_stalled(done), describe(done)
+    assert rejections(done) == {ground.equal.digest: "CanaryCrashed"}
+    assert condition(done, "Available")["status"] == "True"
+    eventually(lambda: not line.pods(done["status"]["rejected"][-1]["revision"]), "no pod of the canary is left")
+
+
+def test_canary_that_cannot_be_compared_gets_no_request(narrow: str, ground: Ground, lines: dict[str, Line]) -> None:
+    """Other inputs than stable's; and no node for it."""
+    line = lines["unfit"]
+    line.load()
+    other = published(ground.kubectl, narrow)
+    line.ask(other)
+    done = line.ended()
+    assert is_stalled(done), describe(done)
+    assert rejections(done) == {other.digest: "IncompatibleSignature"}
+    huge = {"replicas": 1, "resources": {"requests": {"cpu": "1000"}}}
+    line.ask(ground.equal, server=huge)
+    waiting = line.wait(lambda o: reason(o) == "Unschedulable")
+    assert waiting["status"]["canary"]["weight"]["desired"] == "0"
+    line.ask(ground.equal, server=huge, progressDeadlineSeconds=10)
+    done = line.ended()
+    assert is_stalled(done), describe(done)
+    assert rejections(done)[ground.equal.digest] == "ProgressDeadlineExceeded"
+    everything, _ = line.clients.stop()
+    assert everything.failed == 0, everything
+    assert len(everything.by_model) == 1
+
+
+def test_stable_pods_that_are_killed_end_or_freeze_lose_no_more_than_they_held_delivery_48(
+    ground: Ground, lines: dict[str, Line]
+) -> None:
+    line = lines["churning"]
+    line.load()
+    line.ask(ground.equal, steps=STEP_BY_STEP, analysis=PATIENT)
+    seen = sharing(line, ground.equal, "10")
+    line.wait(lambda o: counted(o)[0] > 0)
+    revision = seen["status"]["stable"]["revision"]  # type: ignore[index]
+    line.turn("killed")
+    lost = line.pods(revision)[0]["metadata"]["name"]
+    ground.kubectl.run("delete", "pod", lost, "--grace-period=0", "--force")
+    two_ready(line, revision)
+    line.turn("ending")
+    ending = line.pods(revision)[0]["metadata"]["name"]
+    ground.kubectl.run("delete", "pod", ending, "--wait=false")
+    assert line.person("promote").returncode == 0
+    sharing(line, ground.equal, "50")
+    two_ready(line, revision)
+    line.turn("frozen")
+    frozen, other = (pod["metadata"] for pod in line.pods(revision))
+    with stopped(frozen["uid"]):
+        assert line.person("promote").returncode == 0
+        line.wait(lambda o: canary(o).get("step") == len(STEP_BY_STEP) - 1)
+        assert line.page(other["name"]).share == 0.3
+        line.turn("without it")
+        before = counted(line.wait(bool))[1]
+        line.wait(lambda o: counted(o)[1] > before)
+        assert line.person("abort").returncode == 0
+        done = line.ended()
+        assert reason(done) == "Aborted"
+        eventually(lambda: line.page(other["name"]).share == 0, "the pod that answers hands nothing on")
+    line.turn("after")
+    eventually(lambda: line.page(frozen["name"]).share == 0, "the pod that was frozen hears of it")
+    everything, phases = line.clients.stop()
+    assert counted(done)[1] <= everything.requests
+    lost_requests = {name: phase.failed for name, phase in phases.items() if phase.failed}
+    assert set(lost_requests) <= {"killed", "frozen"}, everything
+    assert lost_requests.get("killed", 0) <= CONNECTIONS
+    assert lost_requests.get("frozen", 0) <= 2 * CONNECTIONS
+
+
+def two_ready(line: Line, revision: str) -> None:
+    """Both pods of stable are there, Ready, and told what to hand on."""
+
+    def ready() -> bool:
+        pods = line.pods(revision)
+        conditions = [{c["type"]: c["status"] for c in pod["status"].get("conditions", ())} for pod in pods]
+        return len(pods) == 2 and all(c.get("Ready") == "True" for c in conditions)
+
+    eventually(ready, "two Ready pods of stable")
