@@ -30,6 +30,7 @@ class PodState:
     phase: int = 0
     rollout: str = ""
     counts: dict[tuple[str, str], int] = field(default_factory=dict)
+    rescued: int = 0
 
 
 @dataclass
@@ -100,7 +101,7 @@ class Arms:
     def _request(self, state: PodState, told: Traffic, own: str, receivers: list[str]) -> None:
         self.requests += 1
         state.phase += told.share
-        handed_on = told.share > 0 and state.phase >= SHARE_DENOMINATOR
+        handed_on, outcome = told.share > 0 and state.phase >= SHARE_DENOMINATOR, ""
         if handed_on:
             state.phase -= SHARE_DENOMINATOR
             outcome, digest = self._ask(receivers)
@@ -111,12 +112,14 @@ class Arms:
         failed = self._random.random() < self.failing.get(own, 0.0)
         if told.share and not handed_on:
             self._count(state, names.ARM_STABLE, names.OUTCOME_FAILED if failed else names.OUTCOME_OK)
+        if handed_on and not failed and outcome != names.OUTCOME_UNREACHED:
+            state.rescued += 1
         self.bad_answers += failed
         self._answered(own)
 
     def _ask(self, receivers: list[str]) -> tuple[str, str]:
         if not receivers:
-            return names.OUTCOME_FAILED, ""
+            return names.OUTCOME_UNREACHED, ""
         digest = receivers[self._turn % len(receivers)]
         if self._random.random() < self.failing.get(digest, 0.0):
             return names.OUTCOME_FAILED, digest
@@ -204,6 +207,7 @@ class Arms:
                 for outcome in outcomes:
                     series = Series(names.ARM_REQUESTS, (state.rollout, arm, outcome))
                     counts[series] = state.counts.get((arm, outcome), 0)
+            counts[Series(names.ARM_RESCUED, (state.rollout,))] = state.rescued
         revision = pod["metadata"]["labels"]["modelcycle.dev/revision"]
         model = ServedModel(revision, self.inputs.get(self._digest(pod), "same"))
         return PodCounters(RunId(pod["metadata"]["uid"], state.epoch), counts, model)

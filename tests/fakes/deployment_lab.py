@@ -18,6 +18,7 @@ from fakes.faults import Crash, RaiseAt, Write, no_fault
 from fakes.memory_kube import MemoryKube
 from fakes.workloads import Behaviour, Workloads
 from modelcycle.api.rollout import Source
+from modelcycle.deployment.effects import DOOR_LINGER
 from modelcycle.deployment.reconciler import DeploymentReconciler
 from modelcycle.engine.executor import Executor, Outcome, Result
 from modelcycle.engine.plan import Emit, Key, Plan
@@ -180,8 +181,15 @@ class Lab:
                 passed = max(step, min(outcome.retry_after or remaining, remaining))
             self.now += timedelta(seconds=passed)
 
+    async def close_doors(self) -> None:
+        """Let the time pass for which doors stay open behind the last change."""
+        self.now += DOOR_LINGER
+        for _ in range(2):  # the first may meet a fault
+            await self.reconcile()
+
     async def quiet(self) -> list[Write]:
-        """Writes of three passes at rest: none at a fixpoint."""
+        """Writes of three passes at rest, after the doors have closed: none at a fixpoint."""
+        await self.close_doors()
         before = len(self.kube.writes)
         for _ in range(3):
             await self.reconcile()

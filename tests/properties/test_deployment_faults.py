@@ -106,6 +106,7 @@ FAULTS: Final[dict[str, tuple[bool, Callable[[], BaseException]]]] = {
 async def test_fault_at_every_write_ends_the_same_engineering_1_2_3_4_5(story: str, fault: str) -> None:
     undisturbed = Lab()
     await STORIES[story](undisturbed)
+    await undisturbed.close_doors()
     expected, writes = undisturbed.end_state(), len(undisturbed.kube.writes)
     assert writes > 8
     landed, error = FAULTS[fault]
@@ -115,6 +116,7 @@ async def test_fault_at_every_write_ends_the_same_engineering_1_2_3_4_5(story: s
         lab.fault(hook, landed=landed)
         await STORIES[story](lab)
         await lab.run(seconds=8)
+        await lab.close_doors()
         assert hook.fired
         assert lab.end_state() == expected, f"{fault} write {position} of {story}"
         assert lab.arms.bad_answers == 0

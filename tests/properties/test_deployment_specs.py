@@ -73,6 +73,7 @@ def test_any_history_ends_like_the_last_spec_alone_engineering_42_80(
         alone.trust(PEM + OTHER_PEM)
         alone.apply(**last)
         await alone.run(seconds=12)
+        await lab.close_doors()
         assert lab.end_state() == alone.end_state()
         assert await lab.quiet() == []
 

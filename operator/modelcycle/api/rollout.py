@@ -143,6 +143,9 @@ def parse_strategy(canary: Mapping[str, Any]) -> CanaryStrategy:
     if not isinstance(steps, Sequence) or isinstance(steps, str):
         raise SpecError(f"{path}.steps: expected a list")
     parsed = tuple(_step(raw, f"{path}.steps[{at}]") for at, raw in enumerate(steps))
+    first = next((at for at, step in enumerate(parsed) if isinstance(step, Analysis)), None)
+    if first is not None and not any(isinstance(step, SetWeight) and step.share for step in parsed[:first]):
+        raise SpecError(f"{path}.steps[{first}].analysis: needs a setWeight above 0 before it")
     return CanaryStrategy(parsed, _analysis(mapping(canary, path, "analysis")))
 
 
@@ -196,7 +199,7 @@ def _analysis(raw: Mapping[str, Any]) -> AnalysisSpec:
         alpha=decimal(raw, path, "alpha", 0.01, 1e-5, 0.5),
         beta=decimal(raw, path, "beta", 0.05, 1e-5, 0.5),
         harm_ratio=decimal(errors, f"{path}.metrics[errors]", "harmRatio", 2.0, 1.1, 100.0),
-        harm_floor=decimal(errors, f"{path}.metrics[errors]", "harmFloor", 0.01, 1e-4, 0.5),
+        harm_floor=decimal(errors, f"{path}.metrics[errors]", "harmFloor", 0.01, 1e-5, 0.5),
         interval=duration(f"{path}.interval", raw.get("interval"), DEFAULT_INTERVAL),
         source=Source(_one_of(raw, path, "source", Source.PODS, Source)),
         on_inconclusive=OnInconclusive(_one_of(raw, path, "onInconclusive", OnInconclusive.PAUSE, OnInconclusive)),

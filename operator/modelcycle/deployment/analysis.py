@@ -35,6 +35,8 @@ class Tally:
     stable: Counts
     refused: int = 0
     """Of the canary's events, those answered 4xx where stable then accepted."""
+    rescued: int = 0
+    """Of the canary's events, those that stable's own model then answered well."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +56,8 @@ class AnalysisState:
     """Evidence of one rollout."""
 
     rollout: str
+    design: Design
+    """What is asked of the evidence: fixed when the rollout begins, whatever the spec says later."""
     evidence: Evidence = Evidence()
     dispersion: Dispersion = Dispersion()
     tallies: tuple[Tally, ...] = ()
@@ -87,7 +91,7 @@ class AnalysisState:
         return sum(item.look.canary.n for item in self.recent[1:]) / seconds if seconds > 0 else None
 
 
-def fold(state: AnalysisState, samples: Samples, design: Design) -> AnalysisState:
+def fold(state: AnalysisState, samples: Samples) -> AnalysisState:
     """`state` after one more reading; itself when nothing was counted since the last look.
 
     A run whose counters fell is left out: `is_consistent` says so.
@@ -96,9 +100,11 @@ def fold(state: AnalysisState, samples: Samples, design: Design) -> AnalysisStat
     now = [tally for sample in samples.runs.values() if (tally := _tally(sample, state.rollout)) is not None]
     moved = [(before.get(t.run, Tally(t.run, Counts(), Counts())), t) for t in now if t != before.get(t.run)]
     steps = [_step(old, new) for old, new in moved if _rose(old, new)]
-    look = Look(_sum(step.canary for step in steps), _sum(step.stable for step in steps))
+    rescued = sum(step.rescued for step in steps)
+    look = Look(_sum(step.canary for step in steps), _sum(step.stable for step in steps), rescued)
     if not look.canary.n + look.stable.n:
         return state
+    design = state.design
     after = evidence.observe(state.evidence, look, design, state.dispersion.phi)
     kept = before | {new.run: new for old, new in moved if _rose(old, new)}
     record = LookRecord(
@@ -142,13 +148,18 @@ def _tally(sample: RunSample, rollout: str) -> Tally | None:
         arm: {o: sample.counts.get(Series(names.ARM_REQUESTS, (rollout, arm, o)), 0) for o in outcomes}
         for arm, outcomes in names.ARM_OUTCOMES.items()
     }
-    arms = {
-        arm: Counts(sum(by.values()), sum(n for o, n in by.items() if o not in _GOOD)) for arm, by in counts.items()
-    }
+    arms = {arm: _judged(by) for arm, by in counts.items()}
     if not any(arm.n for arm in arms.values()):
         return None
     refused = counts[names.ARM_CANARY][names.OUTCOME_REFUSED]
-    return Tally(sample.run, arms[names.ARM_CANARY], arms[names.ARM_STABLE], refused)
+    rescued = sample.counts.get(Series(names.ARM_RESCUED, (rollout,)), 0)
+    return Tally(sample.run, arms[names.ARM_CANARY], arms[names.ARM_STABLE], refused, rescued)
+
+
+def _judged(by_outcome: Mapping[str, int]) -> Counts:
+    """Answers of one arm. A pod that nobody reached has not answered."""
+    judged = {outcome: n for outcome, n in by_outcome.items() if outcome != names.OUTCOME_UNREACHED}
+    return Counts(sum(judged.values()), sum(n for outcome, n in judged.items() if outcome not in _GOOD))
 
 
 def _rose(old: Tally, new: Tally) -> bool:
@@ -157,7 +168,8 @@ def _rose(old: Tally, new: Tally) -> bool:
 
 
 def _step(old: Tally, new: Tally) -> Tally:
-    return Tally(new.run, _less(new.canary, old.canary), _less(new.stable, old.stable), new.refused - old.refused)
+    canary, stable = _less(new.canary, old.canary), _less(new.stable, old.stable)
+    return Tally(new.run, canary, stable, new.refused - old.refused, new.rescued - old.rescued)
 
 
 def _less(new: Counts, old: Counts) -> Counts:
@@ -189,6 +201,7 @@ def _parsed(raw: Mapping[str, Any]) -> AnalysisState:
     state = json.loads(raw["state"])
     return AnalysisState(
         rollout=raw["rollout"],
+        design=Design(*(float(value) for value in state["design"])),
         evidence=evidence.from_json(state["evidence"]),
         dispersion=Dispersion(float(state["x2"]), int(state["freedom"])),
         tallies=tuple(_tally_of(item) for item in state["tallies"]),
@@ -199,12 +212,14 @@ def _parsed(raw: Mapping[str, Any]) -> AnalysisState:
 
 def state_text(state: AnalysisState) -> str:
     """`status.analysis.state`: exact, so that a restarted operator goes on as if it had never stopped."""
+    d = state.design
     plain = {
+        "design": [repr(value) for value in (d.alpha, d.beta, d.harm_ratio, d.harm_floor)],
         "evidence": evidence.to_json(state.evidence),
         "x2": repr(state.dispersion.x2),
         "freedom": state.dispersion.freedom,
         "tallies": [
-            [t.run.pod_uid, repr(t.run.epoch), t.canary.n, t.canary.events, t.stable.n, t.stable.events, t.refused]
+            [t.run.pod_uid, repr(t.run.epoch), *_pair(t.canary), *_pair(t.stable), t.refused, t.rescued]
             for t in state.tallies
         ],
         "recent": [_record_plain(item) for item in state.recent],
@@ -215,18 +230,18 @@ def state_text(state: AnalysisState) -> str:
 
 def _tally_of(raw: Sequence[Any]) -> Tally:
     uid, epoch, *numbers = raw
-    cn, ce, sn, se, refused = (int(number) for number in numbers)
-    return Tally(RunId(str(uid), float(epoch)), Counts(cn, ce), Counts(sn, se), refused)
+    cn, ce, sn, se, refused, rescued = (int(number) for number in numbers)
+    return Tally(RunId(str(uid), float(epoch)), Counts(cn, ce), Counts(sn, se), refused, rescued)
 
 
 def _record_plain(item: LookRecord) -> list[Any]:
-    numbers = [*_pair(item.look.canary), *_pair(item.look.stable), item.refused]
+    numbers = [*_pair(item.look.canary), *_pair(item.look.stable), item.look.rescued, item.refused]
     return [timestamp(item.at), *numbers, f"{item.log_rollback:.6g}", f"{item.log_promote:.6g}", item.verdict.value]
 
 
 def _record_of(raw: Sequence[Any]) -> LookRecord:
-    at, cn, ce, sn, se, refused, rollback, promote, verdict = raw
-    look = Look(Counts(cn, ce), Counts(sn, se))
+    at, cn, ce, sn, se, rescued, refused, rollback, promote, verdict = raw
+    look = Look(Counts(cn, ce), Counts(sn, se), rescued)
     return LookRecord(parse_time(at), look, refused, float(rollback), float(promote), Verdict(verdict))
 
 

@@ -13,12 +13,13 @@ from modelcycle.api.conditions import Outcome
 from modelcycle.api.modeldeployment import DeploymentReason as Reason
 from modelcycle.api.modeldeployment import Spec
 from modelcycle.api.rollout import Pause, SetWeight
-from modelcycle.deployment.effects import effects, shares
+from modelcycle.deployment.effects import effects, lingers, shares
 from modelcycle.deployment.progress import APPLY_BOUND
 from modelcycle.deployment.report import render
 from modelcycle.deployment.revision import Target
+from modelcycle.deployment.startup import IMAGE_BOUND
 from modelcycle.deployment.status import Canary, Stage, State
-from modelcycle.deployment.steps import IMAGE_BOUND, step
+from modelcycle.deployment.steps import step
 from modelcycle.deployment.transition import Happening, Transition
 from modelcycle.deployment.verdict import Verdict, verdict
 from modelcycle.deployment.world import Unresolved, World
@@ -102,7 +103,10 @@ def _next_look(world: World, spec: Spec, done: Transition, answer: Verdict) -> f
         moments += _moments(spec, canary)
     if canary and canary.image_failing_since:
         moments.append(canary.image_failing_since + IMAGE_BOUND)
-    waits += [max((moment - world.now) / timedelta(seconds=1), 0.5) for moment in moments]
+    if world.doors and not canary and not retiring:
+        moments.append(world.now + lingers(world, done.state))
+    # What has passed was acted on in this very decision.
+    waits += [(moment - world.now) / timedelta(seconds=1) for moment in moments if moment > world.now]
     if done.state != world.state and isinstance(world.target, Target):
         waits.append(LOOK_AGAIN[Reason.SELECTOR_MOVING])
     return min(waits, default=None)
@@ -110,7 +114,8 @@ def _next_look(world: World, spec: Spec, done: Transition, answer: Verdict) -> f
 
 def _moments(spec: Spec, canary: Canary) -> Iterable[datetime]:
     """Moments at which a rollout may go on, or end, without an event."""
-    yield canary.since + spec.progress_deadline
+    if canary.unready_since:
+        yield canary.unready_since + spec.progress_deadline
     if canary.stage is Stage.FORWARDING:
         yield canary.since + APPLY_BOUND
     if canary.stage is not Stage.STEPS:

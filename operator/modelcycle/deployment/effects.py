@@ -6,7 +6,8 @@ objects of others are never touched.
 """
 
 from collections.abc import Iterable, Mapping
-from typing import Any
+from datetime import timedelta
+from typing import Any, Final
 
 from modelcycle.api.modeldeployment import Spec
 from modelcycle.deployment import manifests
@@ -18,6 +19,9 @@ from modelcycle.deployment.transition import capacity
 from modelcycle.deployment.world import Child, World
 from modelcycle.engine.plan import Action, AnnotatePods, Apply, Create, Delete
 from modelcycle.kube.kinds import CONFIG_MAP, CONTROLLER_REVISION, DEPLOYMENT, SERVICE, Kind
+
+DOOR_LINGER: Final = timedelta(seconds=120)
+"""The kubelet looks at every pod once in about 90 s, should it have missed a change of an annotation."""
 
 
 def effects(world: World, spec: Spec, state: State) -> list[Action]:
@@ -48,17 +52,20 @@ def shares(world: World, spec: Spec, state: State) -> list[AnnotatePods]:
 
 
 def _doors(world: World, state: State) -> Iterable[Action]:
-    wanted = {state.canary.ref.revision} if state.canary else set()
+    wanted = {state.canary.ref.revision} if state.canary and state.stable else set()
     if state.traffic.share and state.retiring:
         wanted.add(state.traffic.receiver)
     for revision in sorted(wanted):
         body = manifests.door(world.namespace, world.name, world.uid, revision)
         yield from _upsert(world, SERVICE, world.doors.get(revision), body)
     for revision, door in sorted(world.doors.items()):
-        has_pods = any(pod.revision == revision for pod in (*world.pods, *world.ending))
-        idle = revision not in wanted and not is_told(world, revision)
-        if idle and (not has_pods or revision == world.selected):
+        if revision not in wanted and not is_told(world, revision) and lingers(world, state) <= timedelta(0):
             yield _delete(world, SERVICE, door)
+
+
+def lingers(world: World, state: State) -> timedelta:
+    """How long doors still stay behind the last change: a pod that has not heard of it is refused at once, or answered."""
+    return DOOR_LINGER - (world.now - state.traffic.at) if state.traffic.at else timedelta(0)
 
 
 def _trust(world: World) -> Iterable[Action]:
@@ -107,6 +114,7 @@ def _prune(world: World, spec: Spec, state: State) -> Iterable[Action]:
     if isinstance(world.target, Target):
         kept.add(world.target.hash)
     busy = {revision for revision, live in world.deployments.items() if live.replicas > 0}
+    busy |= {pod.revision for pod in (*world.pods, *world.ending)}
     idle = (set(world.deployments) | set(world.revisions)) - kept - busy
     numbers = {revision: view.number for revision, view in world.revisions.items()}
     newest_first = sorted(idle, key=lambda revision: (-numbers.get(revision, 0), revision))

@@ -3,16 +3,14 @@
 import math
 from functools import lru_cache
 
-from modelcycle.api.modeldeployment import Spec
 from modelcycle.deployment.analysis import AnalysisState
-from modelcycle.deployment.rollback import design_of
 from modelcycle.stats.evidence import Design, Evidence
 from modelcycle.stats.planner import MOST, requests_until_promotion
 
 
-def remaining(spec: Spec, analysis: AnalysisState) -> int | None:
+def remaining(analysis: AnalysisState) -> int | None:
     """About how many more canary requests promotion takes when they go as so far; None when it is not to be expected."""
-    return _remaining(analysis.evidence, design_of(spec))
+    return _remaining(analysis.evidence, analysis.design)
 
 
 @lru_cache(maxsize=64)

@@ -5,7 +5,7 @@ Owns the order of traffic changes (`seq`), the name of a rollout and the place i
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, Final
 
@@ -33,19 +33,12 @@ class TrafficIntent:
 
     def changed(self, now: datetime, **to: Any) -> "TrafficIntent":
         """The next intent: `to` over this one, with the next `seq`."""
-        fields: dict[str, Any] = {
-            "rollout": self.rollout,
-            "share": self.share,
-            "sender": self.sender,
-            "receiver": self.receiver,
-            "close": self.close,
-        }
-        return TrafficIntent(seq=self.seq + 1, at=now, **{**fields, **to})
+        return replace(self, seq=self.seq + 1, at=now, **to)
 
 
-def rollout_id(uid: str, revision: str, started_at: datetime) -> str:
-    """Names one attempt at one revision; its first part names the ModelDeployment."""
-    attempt = hashlib.sha256(f"{uid}|{revision}|{timestamp(started_at)}".encode()).hexdigest()[:8]
+def rollout_id(uid: str, revision: str, started_at: datetime, seq: int) -> str:
+    """Names one attempt at one revision; its first part names the ModelDeployment. `seq` tells attempts of one second apart."""
+    attempt = hashlib.sha256(f"{uid}|{revision}|{timestamp(started_at)}|{seq}".encode()).hexdigest()[:8]
     return f"{uid_hash(uid)}-{attempt}"
 
 

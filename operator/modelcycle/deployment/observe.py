@@ -79,7 +79,8 @@ async def observe(
         return None
     metadata = body["metadata"]
     raw_status: Mapping[str, Any] = body.get("status") or {}
-    state = status.parse(raw_status)
+    newer = raw_status.get("stateVersion", 0) > status.STATE_VERSION
+    state = State() if newer else status.parse(raw_status)  # held: what is in it may mean something else
     spec, target = await _wanted(kube, key, body)
     wanted = {ref.revision for ref in state.referenced()}
     if isinstance(target, Target):
@@ -98,7 +99,7 @@ async def observe(
         resource_version=metadata.get("resourceVersion", ""),
         raw_status=raw_status,
         state=state,
-        newer_state=raw_status.get("stateVersion", 0) > status.STATE_VERSION,
+        newer_state=newer,
         spec=spec,
         target=target,
         trust=trust_of(trust, key.namespace),

@@ -61,7 +61,8 @@ class DeploymentReconciler:
         if sampler is None:
             return Reading(problem=f"this operator has no source {source}: set MODELCYCLE_PROMETHEUS_URL")
         interval = spec.canary.analysis.interval.total_seconds()
-        sampler.track(key, SampleTarget(key.namespace, key.name, interval))
+        counted = state.analysis.last_look_at if state.analysis else None
+        sampler.track(key, SampleTarget(key.namespace, key.name, interval, keep_gone_after=counted))
         return Reading(sampler.latest(key), sampler.problem(key))
 
     def _forget(self, key: Key, but: Source | None = None) -> None:

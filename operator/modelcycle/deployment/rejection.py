@@ -7,7 +7,7 @@ from modelcycle.deployment.revision import Target
 from modelcycle.deployment.status import Rejection, State
 from modelcycle.deployment.world import World
 
-CONTENT_REASONS: Final = frozenset(
+UNTIL_RETRY: Final = frozenset(
     {
         Reason.DIGEST_MISMATCH,
         Reason.SIGNATURE_MISSING,
@@ -23,7 +23,7 @@ CONTENT_REASONS: Final = frozenset(
         Reason.ABORTED,
     }
 )
-"""The model itself was refused: the same revision stays rejected until a Retry. Any other reason is tried anew after an edit."""
+"""Stands until a Retry, for the same revision at least. Any other reason is tried anew after an edit of the spec."""
 TRUST_REASONS: Final = frozenset({Reason.NO_TRUSTED_KEY, Reason.SIGNATURE_INVALID, Reason.PROVENANCE_INVALID})
 """Depend on the trust set: tried anew when it changes."""
 
@@ -42,6 +42,7 @@ def standing_rejection(world: World, state: State, target: Target) -> Rejection 
         if item.ref.revision != wanted and not same_model:
             continue
         retrusted = item.reason in TRUST_REASONS and item.trust != world.trust.hash
-        edited = item.reason not in CONTENT_REASONS and item.generation != world.generation
-        return None if retrusted or edited else item
+        edited = item.reason not in UNTIL_RETRY and item.generation != world.generation
+        if not retrusted and not edited:
+            return item
     return None

@@ -12,9 +12,9 @@ from modelcycle.api.modeldeployment import Spec
 from modelcycle.api.rollout import percent
 from modelcycle.deployment import status
 from modelcycle.deployment.analysis import ERRORS, AnalysisState, LookRecord, score, state_text
+from modelcycle.deployment.counting import counting
 from modelcycle.deployment.forecast import duration, remaining
 from modelcycle.deployment.manifests import service_url
-from modelcycle.deployment.rollback import CountsState, counting, design_of
 from modelcycle.deployment.status import State
 from modelcycle.deployment.traffic import is_applied
 from modelcycle.deployment.transition import short
@@ -29,9 +29,11 @@ NONE: Final = "-"
 def render(world: World, spec: Spec | None, state: State, answer: Verdict) -> dict[str, Any]:
     """`.status`."""
     fields = status.render(state, world.ready)
-    if state.canary and spec:
+    if spec is None:
+        fields |= _kept(world.raw_status, fields)
+    elif state.canary:
         fields["canary"] = fields["canary"] | {"stepCount": len(spec.canary.steps), "weight": _weight(world, state)}
-    if state.analysis and state.analysis.evidence.looks and spec:
+    if spec is not None and state.analysis and state.analysis.evidence.looks:
         fields["analysis"] = _analysis(world, spec, state, state.analysis)
     return {
         **fields,
@@ -48,6 +50,14 @@ def render(world: World, spec: Spec | None, state: State, answer: Verdict) -> di
             domain=domain_conditions(world, state),
         ),
     }
+
+
+def _kept(before: Mapping[str, Any], fields: Mapping[str, Any]) -> dict[str, Any]:
+    """With a spec that cannot be read nothing is judged, and nothing that was counted is forgotten."""
+    kept = {"analysis": before["analysis"]} if "analysis" in before else {}
+    canary = before.get("canary", {})
+    shown = {name: canary[name] for name in ("stepCount", "weight") if name in canary}
+    return kept | ({"canary": fields["canary"] | shown} if "canary" in fields else {})
 
 
 def _summary(state: State) -> dict[str, str]:
@@ -82,9 +92,9 @@ def _analysis(world: World, spec: Spec, state: State, analysis: AnalysisState) -
 
 
 def _metric(world: World, spec: Spec, state: State, analysis: AnalysisState) -> dict[str, Any]:
-    design = design_of(spec)
+    design = analysis.design
     verdict = evidence.verdict(analysis.evidence, design)
-    if state.canary and counting(world, spec, state).state is not CountsState.USABLE:
+    if state.canary and not counting(world, spec, state).is_usable:
         verdict = evidence.Verdict.PROVIDER_ERROR
     fields: dict[str, Any] = {
         "name": ERRORS,
@@ -98,7 +108,7 @@ def _metric(world: World, spec: Spec, state: State, analysis: AnalysisState) -> 
             "promoteAt": score(design.log_promote_at),
         },
     }
-    needed = remaining(spec, analysis) if state.canary else None
+    needed = remaining(analysis) if state.canary else None
     if needed is None:
         return fields
     rate = analysis.rate

@@ -4,6 +4,7 @@ Owns the meaning of the verbs. Must never execute an id twice, nor a request for
 """
 
 from dataclasses import replace
+from typing import Final
 
 from modelcycle.api.modeldeployment import DeploymentReason as Reason
 from modelcycle.api.modeldeployment import Spec
@@ -11,11 +12,12 @@ from modelcycle.api.rollout import UserRequest, Verb
 from modelcycle.deployment.commands import RequestResult, pending, record, remember
 from modelcycle.deployment.rejection import standing_rejection
 from modelcycle.deployment.revision import Target
-from modelcycle.deployment.status import Canary, Stage
+from modelcycle.deployment.status import Canary, Grounds, Stage
 from modelcycle.deployment.transition import Happening, Transition, label, reject, short
 from modelcycle.deployment.world import World
 
 Answer = tuple[Transition, RequestResult, str]
+NEED_DIGEST: Final = frozenset({Verb.APPROVE, Verb.PROMOTE_FULL, Verb.RETRY})
 
 
 def execute(world: World, spec: Spec, done: Transition) -> Transition:
@@ -29,8 +31,10 @@ def execute(world: World, spec: Spec, done: Transition) -> Transition:
 def _is_early(world: World, done: Transition, request: UserRequest) -> bool:
     """A request about a canary that is about to start waits for it: Git may ask for a model and its promotion in one commit."""
     state, target = done.state, world.target
-    if request.verb in (Verb.APPROVE, Verb.RETRY, Verb.UNDO) or state.canary or not isinstance(target, Target):
+    if request.verb in (Verb.APPROVE, Verb.RETRY, Verb.UNDO) or not isinstance(target, Target):
         return False
+    if state.canary:
+        return request.verb is Verb.PROMOTE and state.canary.stage is Stage.STARTING
     is_coming = state.stable is None or state.stable.revision != target.hash
     concerns_it = request.digest in (None, target.digest)
     return is_coming and concerns_it and standing_rejection(world, state, target) is None
@@ -46,6 +50,8 @@ def _one(world: World, spec: Spec, done: Transition, request: UserRequest) -> Tr
 
 
 def _answer(world: World, spec: Spec, done: Transition, request: UserRequest) -> Answer:
+    if request.digest is None and request.verb in NEED_DIGEST:
+        return _refused(done, f"{request.verb} has to name the digest it is about: another may have come meanwhile")
     match request.verb:
         case Verb.APPROVE:
             return _approve(world, done, request)
@@ -75,17 +81,14 @@ def _approve(world: World, done: Transition, request: UserRequest) -> Answer:
         return _refused(
             done, "the admission policies behind approvals are absent or altered: an approval proves nothing"
         )
-    digest = request.digest or _concerned(world, done)
-    if not digest:
-        return _refused(done, "there is no digest to approve: name one")
-    return done, RequestResult.EXECUTED, f"{short(digest)} may get requests"
+    return done, RequestResult.EXECUTED, f"{short(request.digest or '')} may get requests"
 
 
 def _retry(world: World, done: Transition, request: UserRequest) -> Answer:
-    digest = request.digest or _concerned(world, done)
+    digest = request.digest or ""
     kept = tuple(item for item in done.state.rejected if item.ref.digest != digest)
     if len(kept) == len(done.state.rejected):
-        return _refused(done, f"{short(digest) or 'nothing'} is not rejected")
+        return _refused(done, f"{short(digest)} is not rejected")
     forgiven = replace(done, state=replace(done.state, rejected=kept))
     return forgiven, RequestResult.EXECUTED, f"{short(digest)} is tried anew, from zero evidence"
 
@@ -95,16 +98,14 @@ def _promote(world: World, spec: Spec, done: Transition, canary: Canary) -> Answ
         return _refused(done, f"the canary is at {canary.stage}: there is no step to end")
     if canary.step >= len(spec.canary.steps):
         return _refused(done, "only the evidence is missing: PromoteFull does without it")
-    on = replace(canary, step=canary.step + 1, since=world.now)
-    after = replace(done, state=replace(done.state, canary=on))
+    after = done.with_canary(replace(canary, step=canary.step + 1, since=world.now))
     return after, RequestResult.EXECUTED, f"step {canary.step + 1} of {len(spec.canary.steps)} was ended"
 
 
 def _promote_full(world: World, done: Transition, canary: Canary) -> Answer:
     if canary.stage not in (Stage.STARTING, Stage.STEPS):
         return _refused(done, "it is being promoted already")
-    on = replace(canary, stage=Stage.CAPACITY, since=world.now)
-    after = replace(done, state=replace(done.state, canary=on))
+    after = done.with_canary(replace(canary, stage=Stage.CAPACITY, since=world.now, grounds=Grounds.PERSON))
     return after, RequestResult.EXECUTED, f"{label(canary.ref)} is promoted without waiting for evidence"
 
 

@@ -40,6 +40,19 @@ class Stage(StrEnum):
     """It has full size; stable's pods hand everything on to it before the Service moves."""
 
 
+class Grounds(StrEnum):
+    """What a promotion rests on; the reason of an entry in the history."""
+
+    READY = "Ready"
+    """Ready pods: no step gives a share, nothing is there to compare with, or it served a moment ago."""
+    EVIDENCE = "Evidence"
+    """P has reached its bar."""
+    TIME = "MaxDuration"
+    """The time for evidence is over and `onInconclusive` is Promote."""
+    PERSON = "PromoteFull"
+    """A person asked for it; `status.requests` says who and why."""
+
+
 @dataclass(frozen=True, slots=True)
 class RevisionRef:
     """One revision as status names it."""
@@ -71,6 +84,10 @@ class Canary:
     traffic_at: datetime | None = None
     """When its share was first above 0."""
     steps_hash: str = ""
+    unready_since: datetime | None = None
+    """Since when it has fewer Ready pods than it should; the progress deadline counts from here."""
+    grounds: Grounds = Grounds.READY
+    """From the stage Capacity on: what its promotion rests on."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,6 +200,8 @@ def _canary(raw: Mapping[str, Any]) -> Canary:
         since=optional_time(raw.get("stepStartedAt") or raw.get("startedAt")) or _EPOCH,
         traffic_at=optional_time(raw.get("trafficAt")),
         steps_hash=raw.get("stepsHash", ""),
+        unready_since=optional_time(raw.get("unreadySince")),
+        grounds=Grounds(raw.get("grounds", Grounds.READY)),
     )
 
 
@@ -227,9 +246,13 @@ def _render_canary(canary: Canary, ready: Mapping[str, int]) -> dict[str, Any]:
         "step": canary.step,
         "stepStartedAt": timestamp(canary.since),
         "stepsHash": canary.steps_hash,
+        "grounds": canary.grounds.value,
     }
     return fields | times(
-        heldSince=canary.held_since, imageFailingSince=canary.image_failing_since, trafficAt=canary.traffic_at
+        heldSince=canary.held_since,
+        imageFailingSince=canary.image_failing_since,
+        trafficAt=canary.traffic_at,
+        unreadySince=canary.unready_since,
     )
 
 

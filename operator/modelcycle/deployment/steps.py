@@ -6,41 +6,31 @@ before anything that moves it on; a newer or reverted spec pre-empts what is und
 """
 
 from dataclasses import replace
-from datetime import timedelta
-from typing import Final
 
-from modelcycle.api.modeldeployment import DeploymentReason as Reason
 from modelcycle.api.modeldeployment import Spec
-from modelcycle.api.rollout import SetWeight
-from modelcycle.deployment.diagnose import Gravity, Problem
 from modelcycle.deployment.intent import rollout_id
 from modelcycle.deployment.manifests import deployment_name
 from modelcycle.deployment.progress import is_direct, progress
-from modelcycle.deployment.rejection import TRUST_REASONS, standing_rejection
+from modelcycle.deployment.rejection import standing_rejection
 from modelcycle.deployment.requests import execute
 from modelcycle.deployment.revision import Target
 from modelcycle.deployment.rollback import look, roll_back
+from modelcycle.deployment.startup import judge_pods
 from modelcycle.deployment.status import Canary, RevisionRef, Stage, State
 from modelcycle.deployment.transition import (
     Happening,
     Transition,
     capacity,
-    is_ready,
     label,
-    problem_of,
-    reject,
     without_canary,
 )
 from modelcycle.deployment.world import World
-
-IMAGE_BOUND: Final = timedelta(seconds=60)
-"""How long an image may fail to be pulled before the revision is rejected."""
 
 
 def step(world: World, spec: Spec) -> Transition:
     """All transitions that the world allows now."""
     done = Transition(_recover(world, _forget_lost(world)))
-    for transition in (_retire, look, roll_back, execute, _drop, _judge, progress, _start):
+    for transition in (_retire, look, roll_back, execute, _return, _drop, judge_pods, progress, _start, _rest):
         done = transition(world, spec, done)
     return done
 
@@ -94,21 +84,10 @@ def _retire(world: World, spec: Spec, done: Transition) -> Transition:
     return done.to(replace(state, retiring=None), Happening("ReplacementFinished", "Retire", note))
 
 
-def _drop(world: World, spec: Spec, done: Transition) -> Transition:
-    """Leave a canary that the spec no longer asks for, or whose keys were taken away."""
-    state = done.state
-    target = world.target.hash if isinstance(world.target, Target) else None
-    done = _undo_unmoved(world, state, target, done)
-    state = done.state
-    if state.canary is None or (target == state.canary.ref.revision and world.trust.pem):
-        return done
-    note = f"{label(state.canary.ref)} is dropped: the spec no longer asks for it, or no key is trusted"
-    return done.to(without_canary(state, world.now), Happening("RevisionDropped", "Drop", note))
-
-
-def _undo_unmoved(world: World, state: State, target: str | None, done: Transition) -> Transition:
+def _return(world: World, spec: Spec, done: Transition) -> Transition:
     """The spec went back before the Service was seen on the new revision: the old one, still at full size, is stable again."""
-    retiring = state.retiring
+    state, retiring = done.state, done.state.retiring
+    target = world.target.hash if isinstance(world.target, Target) else None
     if retiring is None or retiring.moved_at is not None or retiring.ref.revision != target:
         return done
     note = f"the spec went back to {label(retiring.ref)} before the Service had moved"
@@ -116,65 +95,24 @@ def _undo_unmoved(world: World, state: State, target: str | None, done: Transiti
     return done.to(back, Happening("RevisionDropped", "Drop", note))
 
 
-def _judge(world: World, spec: Spec, done: Transition) -> Transition:
-    """Reject a canary that cannot become Ready."""
-    canary = done.state.canary
+def _drop(world: World, spec: Spec, done: Transition) -> Transition:
+    """Leave a canary that the spec no longer asks for, or whose keys were taken away. What cannot be resolved just now is waited for."""
+    canary, target = done.state.canary, world.target
     if canary is None:
         return done
-    canary = _clock(world, spec, canary)
-    problem = problem_of(world, canary.ref.revision)
-    if problem is None or problem.gravity is not Gravity.IMAGE:
-        canary = replace(canary, image_failing_since=None)
-    elif canary.image_failing_since is None:
-        canary = replace(canary, image_failing_since=world.now)
-    state = replace(done.state, canary=canary)
-    verdict = _verdict(world, spec, state, canary, problem)
-    if verdict is None:
-        return replace(done, state=state)
-    if verdict.reason in TRUST_REASONS and canary.trust != world.trust.hash:
-        note = f"{label(canary.ref)} starts again: the trusted keys changed meanwhile"
-        return done.to(without_canary(state, world.now), Happening("RevisionDropped", "Drop", note))
-    return reject(world, replace(done, state=state), canary, verdict.reason, verdict.message)
+    is_wanted = target.hash == canary.ref.revision if isinstance(target, Target) else not target.stalled
+    if is_wanted and world.trust.pem:
+        return done
+    note = f"{label(canary.ref)} is dropped: the spec no longer asks for it, or no key is trusted"
+    return done.to(without_canary(done.state, world.now), Happening("RevisionDropped", "Drop", note))
 
 
-def _clock(world: World, spec: Spec, canary: Canary) -> Canary:
-    """Stop the clocks while paused; afterwards they go on where they stood."""
-    if spec.paused:
-        return canary if canary.held_since else replace(canary, held_since=world.now)
-    if canary.held_since is None:
-        return canary
-    held = max(world.now - canary.held_since, timedelta(0))
-    return replace(
-        canary,
-        started_at=canary.started_at + held,
-        since=canary.since + held,
-        traffic_at=canary.traffic_at + held if canary.traffic_at else None,
-        held_since=None,
-    )
-
-
-def _verdict(world: World, spec: Spec, state: State, canary: Canary, problem: Problem | None) -> Problem | None:
-    if is_ready(world, canary.ref.revision, capacity(spec, state, canary.ref.revision)):
-        return None
-    if problem and problem.gravity is Gravity.FATAL:
-        if canary.traffic_at and problem.reason is Reason.SERVER_FAILED:
-            return replace(problem, reason=Reason.CANARY_CRASHED)
-        return problem
-    failing = canary.image_failing_since
-    if problem and failing is not None and world.now - failing >= IMAGE_BOUND:
-        return Problem(Gravity.FATAL, Reason.IMAGE_UNAVAILABLE, problem.message)
-    if spec.paused or not _is_waited_for(spec, canary) or world.now - canary.since < spec.progress_deadline:
-        return None
-    last = f"; last problem: {problem.reason}: {problem.message}" if problem else ""
-    seconds = int(spec.progress_deadline.total_seconds())
-    return Problem(Gravity.FATAL, Reason.PROGRESS_DEADLINE_EXCEEDED, f"not Ready within {seconds} s{last}")
-
-
-def _is_waited_for(spec: Spec, canary: Canary) -> bool:
-    """A canary that was Ready and lost a pod while evidence is gathered is given time: only growing has a deadline."""
-    if canary.stage is not Stage.STEPS or canary.step >= len(spec.canary.steps):
-        return canary.stage is not Stage.STEPS
-    return isinstance(spec.canary.steps[canary.step], SetWeight)
+def _rest(world: World, spec: Spec, done: Transition) -> Transition:
+    """Without a canary and a retiring revision nothing is handed on, whatever was lost of the status on the way here."""
+    state = done.state
+    if state.canary or state.retiring or not (state.traffic.share or state.traffic.close):
+        return done
+    return replace(done, state=without_canary(state, world.now))
 
 
 def _start(world: World, spec: Spec, done: Transition) -> Transition:
@@ -188,7 +126,7 @@ def _start(world: World, spec: Spec, done: Transition) -> Transition:
         return done
     ref = RevisionRef(wanted, _number(world, state, wanted), target.digest, target.uri)
     warm = state.retiring is not None and state.retiring.ref.revision == wanted
-    rollout = rollout_id(world.uid, wanted, world.now)
+    rollout = rollout_id(world.uid, wanted, world.now, state.traffic.seq)
     direct = warm or is_direct(spec, state.stable)  # what served a moment ago needs no evidence
     canary = Canary(
         ref,
@@ -198,6 +136,7 @@ def _start(world: World, spec: Spec, done: Transition) -> Transition:
         stage=Stage.CAPACITY if direct else Stage.STARTING,
         since=world.now,
         steps_hash=spec.canary.steps_hash,
+        unready_since=world.now,
     )
     sender = state.stable.revision if state.stable else ""
     started = replace(

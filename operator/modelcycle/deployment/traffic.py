@@ -56,7 +56,14 @@ def _hands_on_nothing(pod: PodView) -> bool:
 def is_told(world: World, revision: str) -> bool:
     """Whether a pod, even one that is ending, still hands requests to `revision`: then its door stays."""
     target = world.address(revision)
-    return any(target in (pod.traffic or "") for pod in (*world.pods, *world.ending)) if target else False
+    return target is not None and any(_target(pod) == target for pod in (*world.pods, *world.ending))
+
+
+def _target(pod: PodView) -> str:
+    try:
+        return parse(pod.traffic or "").target
+    except TrafficError:
+        return ""
 
 
 def is_applied(world: World, intent: TrafficIntent) -> bool:

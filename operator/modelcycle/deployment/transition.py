@@ -38,6 +38,10 @@ class Transition:
         """One transition further."""
         return Transition(state, (*self.happened, *happenings))
 
+    def with_canary(self, canary: Canary, *happenings: Happening) -> "Transition":
+        """The same with another canary."""
+        return self.to(replace(self.state, canary=canary), *happenings)
+
 
 def without_canary(state: State, now: datetime) -> State:
     """No canary, and no request for one: the share is 0 in the same write that forgets it."""

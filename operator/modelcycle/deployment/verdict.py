@@ -9,12 +9,13 @@ from modelcycle.api.conditions import Condition, Outcome
 from modelcycle.api.modeldeployment import DeploymentCondition, Spec
 from modelcycle.api.modeldeployment import DeploymentReason as Reason
 from modelcycle.api.rollout import Approval, Pause, percent
+from modelcycle.deployment.counting import CountsState, counting, is_overdue
 from modelcycle.deployment.forecast import duration, remaining, rounded
-from modelcycle.deployment.progress import is_approval_missing
+from modelcycle.deployment.progress import APPLY_BOUND, is_approval_missing
 from modelcycle.deployment.rejection import standing_rejection
 from modelcycle.deployment.revision import Target
-from modelcycle.deployment.rollback import CountsState, counting, is_overdue
-from modelcycle.deployment.status import Canary, RevisionRef, Stage, State
+from modelcycle.deployment.status import Canary, Grounds, RevisionRef, Stage, State
+from modelcycle.deployment.traffic import is_applied
 from modelcycle.deployment.transition import capacity, is_ready, label, problem_of, short
 from modelcycle.deployment.world import Foreign, World
 
@@ -134,10 +135,11 @@ def _compared(world: World, spec: Spec, state: State, canary: Canary) -> Verdict
     """What a canary waits for that has the pods it needs."""
     if is_approval_missing(world, spec, state):
         return _unapproved(world, spec, canary)
-    if canary.stage in (Stage.CAPACITY, Stage.FORWARDING):
-        text = f"{label(canary.ref)} has its replicas and gets all requests, then the Service moves to it"
-        return Verdict(Outcome.RECONCILING, Reason.PROMOTING, text)
     counts = counting(world, spec, state)
+    rests_on_counts = canary.grounds in (Grounds.EVIDENCE, Grounds.TIME)
+    if canary.stage in (Stage.CAPACITY, Stage.FORWARDING) and (counts.is_usable or not rests_on_counts):
+        text = f"{label(canary.ref)} has its replicas; once it gets all requests the Service moves to it"
+        return Verdict(Outcome.RECONCILING, Reason.PROMOTING, text)
     where = f"{percent(state.traffic.share)} % to {short(canary.ref.digest)}"
     if counts.state is CountsState.MISSING:
         return Verdict(Outcome.RECONCILING, Reason.METRICS_UNAVAILABLE, f"{where}: held, {counts.message}")
@@ -149,14 +151,14 @@ def _compared(world: World, spec: Spec, state: State, canary: Canary) -> Verdict
         )
         return Verdict(Outcome.RECONCILING, Reason.REPLICAS_NOT_READY, text)
     if is_overdue(world, spec, state):
-        text = f"{where}: no verdict within maxDuration; {_evidence(spec, state)}; PromoteFull or Abort decides"
+        text = f"{where}: no verdict within maxDuration; {_evidence(world, state)}; PromoteFull or Abort decides"
         return Verdict(Outcome.RECONCILING, Reason.CANARY_PAUSED, text)
     step = spec.canary.steps[canary.step] if canary.step < len(spec.canary.steps) else None
     if canary.stage is Stage.STEPS and isinstance(step, Pause):
         wait = "until a Promote request" if step.duration is None else f"for {duration(step.duration.total_seconds())}"
-        text = f"{where}: paused {wait}; {_evidence(spec, state)}"
+        text = f"{where}: paused {wait}; {_evidence(world, state)}"
         return Verdict(Outcome.RECONCILING, Reason.CANARY_PAUSED, text)
-    return Verdict(Outcome.RECONCILING, Reason.CANARY_IN_PROGRESS, f"{where}: {_evidence(spec, state)}")
+    return Verdict(Outcome.RECONCILING, Reason.CANARY_IN_PROGRESS, f"{where}: {_evidence(world, state)}")
 
 
 def _unapproved(world: World, spec: Spec, canary: Canary) -> Verdict:
@@ -173,14 +175,14 @@ def _unapproved(world: World, spec: Spec, canary: Canary) -> Verdict:
     return Verdict(Outcome.RECONCILING, Reason.AWAITING_APPROVAL, text)
 
 
-def _evidence(spec: Spec, state: State) -> str:
+def _evidence(world: World, state: State) -> str:
     """`no harm so far, about 310 more canary requests until promotion (6 min)`."""
     analysis = state.analysis
     if analysis is None or not analysis.evidence.canary.n:
-        return "no request has reached the canary yet"
+        return f"no request has reached the canary yet{_unheard(world, state)}"
     counts = analysis.evidence.canary
     so_far = "no harm so far" if not counts.events else f"{counts.events} of {counts.n} answers bad so far"
-    needed = remaining(spec, analysis)
+    needed = remaining(analysis)
     if needed is None:
         return f"{so_far}, promotion is not to be expected at these rates"
     if needed == 0:
@@ -188,6 +190,13 @@ def _evidence(spec: Spec, state: State) -> str:
     rate = analysis.rate
     eta = f" ({duration(needed / rate)})" if rate else ""
     return f"{so_far}, about {rounded(needed)} more canary requests until promotion{eta}"
+
+
+def _unheard(world: World, state: State) -> str:
+    at, share = state.traffic.at, state.traffic.share
+    if not share or at is None or world.now - at < APPLY_BOUND or is_applied(world, state.traffic):
+        return ""
+    return "; not every pod of stable says that it applies the share (pods of a server without canaries do not)"
 
 
 def _serving(world: World, spec: Spec, state: State) -> Verdict:

@@ -71,9 +71,18 @@ class Executor:
     async def run(self, plan: Plan) -> Outcome:
         """Run the actions in order. Raises nothing for errors of the API server."""
         run = _Run(self._kube, self._recorder)
+        unheard: ApiError | None = None
         try:
             for action in plan.actions:
-                await run.act(action)
+                try:
+                    await run.act(action)
+                except ApiError as error:
+                    if not isinstance(action, AnnotatePods):
+                        raise
+                    # Pods that cannot be told must not keep the rest of a rollback from happening.
+                    unheard = error
+            if unheard is not None:
+                return outcome_of(unheard)
         except ApiError as error:
             outcome = outcome_of(error)
             if outcome.result is not Result.OBSERVE_AGAIN:

@@ -39,10 +39,12 @@ class Sampler(Generic[Key]):
         self._enqueue: Callable[[Key], None] | None = None
 
     def track(self, key: Key, target: Target) -> None:
-        """Read `target` for `key` from now on. Another deployment begins anew; another interval holds from the next round on."""
+        """Read `target` for `key` from now on. Another deployment begins anew; another interval holds at once and keeps what is known."""
         before = self._targets.get(key)
         if before and (before.namespace, before.deployment) != (target.namespace, target.deployment):
             self.forget(key)
+        elif before and before.interval != target.interval and (task := self._tasks.pop(key, None)):
+            task.cancel()
         self._targets[key] = target
         self._start(key)
 

@@ -46,6 +46,8 @@ class Look:
 
     canary: Counts
     stable: Counts
+    rescued: int = 0
+    """Of the canary's events, those that stable's own model then answered well. Only fail-fast looks at it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,7 +171,9 @@ def verdict(evidence: Evidence, design: Design) -> Verdict:
 def fail_fast(recent: Sequence[Look]) -> bool:
     """Whether all of at least 8 canary answers of the last look, or of the last two together, failed while stable failed under half.
 
-    Outside alpha: it catches a canary that answers nothing right before E may. Without answers of stable it stays silent: both may be out.
+    Stable did so by its own requests, or by most of the very requests that the canary failed, which is all there is to compare with when
+    the canary gets every request. Outside alpha: it catches a canary that answers nothing right before E may. Where stable answers
+    nothing either it stays silent.
     """
     return any(_all_failed(recent[-span:]) for span in (1, 2))
 
@@ -218,7 +222,9 @@ def _log_promote_factor(look: Look, odds: float) -> float:
 def _all_failed(looks: Sequence[Look]) -> bool:
     canary = sum((look.canary for look in looks), Counts())
     stable = sum((look.stable for look in looks), Counts())
-    return canary.n >= FAIL_FAST_ANSWERS and canary.events == canary.n and 2 * stable.events < stable.n
+    rescued = sum(look.rescued for look in looks)
+    stable_works = 2 * stable.events < stable.n or 2 * rescued > canary.n
+    return canary.n >= FAIL_FAST_ANSWERS and canary.events == canary.n and stable_works
 
 
 def _parsed(value: object) -> Evidence:

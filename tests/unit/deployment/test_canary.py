@@ -97,6 +97,9 @@ async def test_old_pods_hand_everything_on_with_close_through_the_guard_window()
     assert told == {(10000, True)}
     assert len(lab.kube.find(SERVICE, NAMESPACE)) == 2
     await lab.run(seconds=20)
+    assert len(lab.kube.find(SERVICE, NAMESPACE)) == 2, "the door stays a while for pods that have not heard"
+    lab.arms.rate = 0
+    await lab.run(seconds=150)
     assert len(lab.kube.find(SERVICE, NAMESPACE)) == 1
 
 

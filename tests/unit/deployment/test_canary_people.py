@@ -88,7 +88,7 @@ async def test_abort_and_promote_full_by_request() -> None:
     await lab.run(seconds=5)
     assert (lab.reason, lab.serving) == ("Aborted", "a")
     assert "smells" in lab.status["rejected"][0]["message"]
-    lab.apply(**canary_spec("c"), requests=[{"id": "2", "verb": "PromoteFull", "by": "ada"}])
+    lab.apply(**canary_spec("c"), requests=[{"id": "2", "verb": "PromoteFull", "by": "ada", "digest": digest("c")}])
     await lab.run(seconds=40, until=lambda: lab.serving == "c")
     assert lab.serving == "c"
     assert [(r["id"], r["result"]) for r in lab.status["requests"]] == [("1", "Executed"), ("2", "Executed")]

@@ -1,0 +1,117 @@
+"""What the latest reading of the pods is good for, and what it says of the two models. Pure.
+
+Owns when counts may be decided on. Missing, old or contradictory counts hold a rollout: they take nothing back and move nothing on.
+"""
+
+from dataclasses import dataclass
+from datetime import timedelta
+from enum import StrEnum
+from typing import Final
+
+from modelcycle.api.conditions import timestamp
+from modelcycle.api.modeldeployment import Spec
+from modelcycle.deployment.analysis import is_consistent
+from modelcycle.deployment.status import Canary, Stage, State
+from modelcycle.deployment.world import World
+from modelcycle.metrics.port import Samples, ServedModel
+from modelcycle.stats.evidence import Verdict, verdict
+
+STALE_ROUNDS: Final = 3
+"""Intervals without a finished reading after which counts are too old."""
+GRACE: Final = timedelta(seconds=5)
+"""Time a reading may take beyond that."""
+
+
+class CountsState(StrEnum):
+    """What the latest reading is good for."""
+
+    USABLE = "Usable"
+    """Fresh and free of contradictions."""
+    MISSING = "Missing"
+    """None finished yet, or the last one is too old."""
+    INCONSISTENT = "Inconsistent"
+    """A counter of a living pod says less than before."""
+
+
+class Fit(StrEnum):
+    """Whether the canary accepts the requests that stable accepts, by what its pods say of their inputs."""
+
+    ACCEPTS = "Accepts"
+    """Same inputs in the same order, and missing values where stable takes them."""
+    REFUSES = "Refuses"
+    """Other inputs."""
+    UNKNOWN = "Unknown"
+    """A pod of each was not read yet, or does not say: its answers will tell."""
+
+
+@dataclass(frozen=True, slots=True)
+class Counting:
+    """The state of the counts, and the words for it."""
+
+    state: CountsState
+    message: str = ""
+
+    @property
+    def is_usable(self) -> bool:
+        """Whether they may be decided on."""
+        return self.state is CountsState.USABLE
+
+
+def counting(world: World, spec: Spec, state: State) -> Counting:
+    """Whether the latest reading may be decided on."""
+    samples = world.samples
+    if samples is None:
+        return Counting(CountsState.MISSING, world.samples_problem or "the first reading of the pods has not finished")
+    if world.now - samples.taken_at > STALE_ROUNDS * spec.canary.analysis.interval + GRACE:
+        cause = f": {world.samples_problem}" if world.samples_problem else ""
+        return Counting(CountsState.MISSING, f"last reading of the pods at {timestamp(samples.taken_at)}{cause}")
+    if _none_answered(samples):
+        cause = samples.failing[0].cause if samples.failing else "no pod was read"
+        return Counting(CountsState.MISSING, f"no pod gives counts: {cause}")
+    if state.analysis and not is_consistent(state.analysis, samples):
+        return Counting(CountsState.INCONSISTENT, "a pod's counters say less than they said before")
+    return Counting(CountsState.USABLE)
+
+
+def _none_answered(samples: Samples) -> bool:
+    return bool(samples.failing) and not any(run.seen_at == samples.taken_at for run in samples.runs.values())
+
+
+def is_compared(canary: Canary | None) -> bool:
+    """Whether the canary has been given requests, so that its answers count."""
+    return canary is not None and canary.traffic_at is not None
+
+
+def is_overdue(world: World, spec: Spec, state: State) -> bool:
+    """Whether the time for evidence has run out without it."""
+    canary, analysis = state.canary, state.analysis
+    if canary is None or canary.traffic_at is None or canary.stage is not Stage.STEPS or spec.paused:
+        return False
+    if world.now - canary.traffic_at < spec.canary.analysis.max_duration:
+        return False
+    return analysis is None or verdict(analysis.evidence, analysis.design) is not Verdict.PASS
+
+
+def is_read(world: World, revision: str) -> bool:
+    """Whether every Ready pod of the revision is in the latest reading."""
+    if world.samples is None:
+        return False
+    read = {run.pod_uid for run, sample in world.samples.runs.items() if sample.gone_at is None}
+    pods = world.answering(revision)
+    return bool(pods) and all(pod.uid in read for pod in pods)
+
+
+def fit(world: World, canary: str, stable: str) -> Fit:
+    """How the inputs of two revisions go together."""
+    new, old = _served(world, canary), _served(world, stable)
+    if new is None or old is None or not new.inputs or not old.inputs:
+        return Fit.UNKNOWN
+    accepts = new.inputs == old.inputs and (new.accepts_missing or not old.accepts_missing)
+    return Fit.ACCEPTS if accepts else Fit.REFUSES
+
+
+def _served(world: World, revision: str) -> ServedModel | None:
+    if world.samples is None:
+        return None
+    models = (run.model for run in world.samples.runs.values() if run.gone_at is None and run.model)
+    return next((model for model in models if model.revision == revision), None)
