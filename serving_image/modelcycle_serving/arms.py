@@ -15,7 +15,7 @@ from modelcycle_serving.arm_counters import ArmCounters
 from modelcycle_serving.http import JSON, Request, Response
 from modelcycle_serving.logs import log
 from modelcycle_serving.split import Split
-from modelcycle_serving.upstream import Crowded, NoAnswer, Pool, Unreached
+from modelcycle_serving.upstream import Crowded, NoAnswer, Pool, PoolLimits, Unreached
 
 _MARKER: Final = MARKER.encode()
 _COPIED: Final = (b"content-type", b"inference-header-content-length")
@@ -39,9 +39,11 @@ class Arms:
 
     def apply(self, traffic: Traffic) -> None:
         """From the next request on; those under way end by what they began with."""
-        if traffic.target != self._traffic.target:
+        if (traffic.target, traffic.timeout) != (self._traffic.target, self._traffic.timeout):
             self.close()
-            self._pool = Pool(traffic.target, self._clock) if traffic.target else None
+            # Sooner than late: that nobody is there is another thing than that somebody does not answer.
+            limits = PoolLimits(connecting=min(PoolLimits().connecting, traffic.timeout / 2))
+            self._pool = Pool(traffic.target, self._clock, limits) if traffic.target else None
         if traffic.rollout != self._traffic.rollout:
             self._told.clear()
         self._traffic = traffic

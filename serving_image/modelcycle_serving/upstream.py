@@ -1,7 +1,7 @@
 """Requests to the pods of another revision: a small HTTP/1.1 client over kept connections, bounded in everything.
 
-Owns connections, their reuse and what a well-formed answer is; knows no arm, no counter and no model. Time limits are the caller's: a
-cancelled exchange takes its connection with it, for nobody could tell a late answer from the next one. Never logs what it reads.
+Owns connections, their reuse and what a well-formed answer is; knows no arm, no counter and no model. Never logs what it reads. The time
+for an answer is the caller's: a cancelled exchange takes its connection with it, for nobody could tell a late answer from the next one.
 """
 
 import asyncio
@@ -17,6 +17,9 @@ class PoolLimits:
     """Bounds of one pool. Sizes in bytes, times in seconds."""
 
     connections: int = 128
+    connecting: float = 0.5
+    """Until somebody accepts a connection. Where nobody is, nobody may say so: a kernel answers only some of the first packets to a Service
+    without pods, and repeats one of its own after 1 s."""
     head: int = 16 * 1024
     answer: int = 64 * 1024 * 1024
     """One answer as it arrives: head, body and framing."""
@@ -89,10 +92,11 @@ class Pool:
             raise Crowded
         self._opening += 1
         try:
-            _, connection = await asyncio.get_running_loop().create_connection(
-                lambda: _Connection(self), self._host, self._port
-            )
-        except OSError as error:
+            async with asyncio.timeout(self.limits.connecting):
+                _, connection = await asyncio.get_running_loop().create_connection(
+                    lambda: _Connection(self), self._host, self._port
+                )
+        except OSError as error:  # a TimeoutError is one
             raise Unreached("no connection") from error
         finally:
             self._opening -= 1
