@@ -6,6 +6,8 @@ Prints a line for each and the sum; exits 1 when more than a tenth were taken ba
 import argparse
 import sys
 import time
+from collections.abc import Mapping
+from typing import Any, Final
 
 from canary_ground import Line, Model, new_ground
 from demo.kubectl import is_current
@@ -13,12 +15,14 @@ from demo.kubectl import is_current
 SAME_CLIENTS = 5
 """Rollouts until the clients are replaced: they end by themselves after a while."""
 
+AS_USERS_DO: Final[Mapping[str, Any]] = {"server": {"replicas": 1}, "traffic": {}}
+"""Resources and patience by default."""
+
 
 def rollout(line: Line, model: Model) -> tuple[bool, str]:
     """Ask for the model, again where it was taken back before. Whether it was promoted, and what its evidence was."""
     began = time.monotonic()
-    line.ask(model)
-    # An edit of the steps or the like is no new rollout: only the digest that serves, or its rejection, is an end.
+    line.ask(model, **AS_USERS_DO)
     done = line.wait(lambda o: o["metadata"]["generation"] == o["status"].get("observedGeneration"))
     if any(entry["digest"] == model.digest for entry in done["status"].get("rejected", ())):
         line.person("retry")
@@ -38,7 +42,7 @@ def main() -> int:
     taken_back = failed = requests = 0
     with new_ground() as ground:
         line, models = ground.line("equal"), [ground.equal, ground.usual]
-        line.serve(ground.usual)
+        line.serve(ground.usual, **AS_USERS_DO)
         for number in range(wanted):
             if number % SAME_CLIENTS == 0:
                 line.load()

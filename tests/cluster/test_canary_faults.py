@@ -6,6 +6,7 @@ import os
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from typing import Any
 
 import pytest
 
@@ -29,6 +30,7 @@ from plant import Plant
 from processes import servers_of
 
 pytestmark = pytest.mark.timeout(900)
+HELD: Steps = ({"setWeight": 50}, {"pause": {}})
 STEP_BY_STEP: Steps = (
     {"setWeight": 10},
     {"pause": {}},
@@ -37,6 +39,7 @@ STEP_BY_STEP: Steps = (
     {"setWeight": 30},
     {"pause": {}},
 )
+ONE_SECOND = {"canaryTimeout": "1s"}
 PATIENT = {"interval": "1s"}
 """Evidence that is not there before the test is over."""
 
@@ -80,7 +83,7 @@ def stopped(pod_uid: str) -> Iterator[None]:
                 os.kill(pid, signal.SIGCONT)
 
 
-def sharing(line: Line, model: Model, weight: str) -> dict[str, object]:
+def sharing(line: Line, model: Model, weight: str) -> dict[str, Any]:
     """The ModelDeployment when this model's canary has this share at the pods."""
     return line.wait(
         lambda o: (
@@ -95,17 +98,25 @@ def uid_of_canary(line: Line) -> str:
     return str(pod["metadata"]["uid"])
 
 
-def test_canary_that_hangs_or_dies_is_answered_for_by_stable_delivery_44(
+def test_canary_that_is_gone_hangs_or_dies_is_answered_for_by_stable_delivery_44_48(
     ground: Ground, lines: dict[str, Line]
 ) -> None:
     line = lines["hanging"]
     line.load()
-    line.ask(ground.equal, analysis=PATIENT)
-    sharing(line, ground.equal, "50")
+    line.ask(ground.equal, steps=HELD, analysis=PATIENT, traffic=ONE_SECOND)
+    revision = canary(sharing(line, ground.equal, "50"))["revision"]
+    # Its only pod is evicted: nobody answers until there is another one, and that says nothing of the model.
+    (evicted,) = line.pods(revision)
+    ground.kubectl.run("delete", "pod", evicted["metadata"]["name"], "--wait=false")
+    eventually(lambda: ready(line, revision) == 1, "another pod of the canary is Ready")
+    before = counted(line.wait(bool))[0]
+    seen = line.wait(lambda o: is_stalled(o) or counted(o)[0] > before + 40)
+    assert reason(seen) == "CanaryPaused", describe(seen)
     with stopped(uid_of_canary(line)):
         done = line.ended()
         assert is_stalled(done), describe(done)
         assert rejections(done)[ground.equal.digest] in ("CanaryFailFast", "CanaryFailed")
+    line.ask(ground.equal, analysis=PATIENT, traffic=ONE_SECOND)
     assert line.person("retry").returncode == 0
     sharing(line, ground.equal, "50")
     for pid in servers_of(uid_of_canary(line)):
@@ -169,17 +180,17 @@ def test_stable_pods_that_are_killed_end_or_freeze_lose_no_more_than_they_held_d
     line.ask(ground.equal, steps=STEP_BY_STEP, analysis=PATIENT)
     seen = sharing(line, ground.equal, "10")
     line.wait(lambda o: counted(o)[0] > 0)
-    revision = seen["status"]["stable"]["revision"]  # type: ignore[index]
+    revision = seen["status"]["stable"]["revision"]
     line.turn("killed")
     lost = line.pods(revision)[0]["metadata"]["name"]
     ground.kubectl.run("delete", "pod", lost, "--grace-period=0", "--force")
-    two_ready(line, revision)
+    eventually(lambda: ready(line, revision) == 2, "two Ready pods of stable")
     line.turn("ending")
     ending = line.pods(revision)[0]["metadata"]["name"]
     ground.kubectl.run("delete", "pod", ending, "--wait=false")
     assert line.person("promote").returncode == 0
     sharing(line, ground.equal, "50")
-    two_ready(line, revision)
+    eventually(lambda: ready(line, revision) == 2, "two Ready pods of stable")
     line.turn("frozen")
     frozen, other = (pod["metadata"] for pod in line.pods(revision))
     with stopped(frozen["uid"]):
@@ -203,12 +214,7 @@ def test_stable_pods_that_are_killed_end_or_freeze_lose_no_more_than_they_held_d
     assert lost_requests.get("frozen", 0) <= 2 * CONNECTIONS
 
 
-def two_ready(line: Line, revision: str) -> None:
-    """Both pods of stable are there, Ready, and told what to hand on."""
-
-    def ready() -> bool:
-        pods = line.pods(revision)
-        conditions = [{c["type"]: c["status"] for c in pod["status"].get("conditions", ())} for pod in pods]
-        return len(pods) == 2 and all(c.get("Ready") == "True" for c in conditions)
-
-    eventually(ready, "two Ready pods of stable")
+def ready(line: Line, revision: str) -> int:
+    """Pods of a revision that are Ready and not ending."""
+    conditions = [{c["type"]: c["status"] for c in pod["status"].get("conditions", ())} for pod in line.pods(revision)]
+    return sum(each.get("Ready") == "True" for each in conditions)

@@ -24,20 +24,27 @@ BY_PROMETHEUS = {"interval": "2s", "source": "Prometheus"}
 
 
 @pytest.fixture(scope="module")
-def broken(ground: Ground) -> Model:
+def asked(ground: Ground) -> dict[str, Line]:
+    """The usual model asked for on two lines."""
+    made = {"metered": ground.line("metered"), "killed": ground.line("killed", 2)}
+    for line in made.values():
+        line.ask(ground.usual)
+    return made
+
+
+@pytest.fixture(scope="module")
+def broken(ground: Ground, asked: dict[str, Line]) -> Model:
+    """Sealed while the lines start."""
     return ground.broken()
 
 
 @pytest.fixture(scope="module")
-def lines(ground: Ground) -> dict[str, Line]:
-    """Two lines that serve the usual model to clients."""
-    made = {"metered": ground.line("metered"), "killed": ground.line("killed", 2)}
-    for line in made.values():
-        line.ask(ground.usual)
-    for line in made.values():
+def lines(asked: dict[str, Line], broken: Model) -> dict[str, Line]:
+    """Both serve it to clients."""
+    for line in asked.values():
         assert is_current(seen := line.ended()), describe(seen)
         line.load()
-    return made
+    return asked
 
 
 @dataclass(frozen=True, slots=True)
