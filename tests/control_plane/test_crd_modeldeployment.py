@@ -121,7 +121,8 @@ async def test_defaults_and_their_return_when_a_field_is_removed(rest_kube: Kube
     bare = deployment({"model": BY_URI, "server": {}, "strategy": {"canary": {}}})
     made = await rest_kube.create(MODEL_DEPLOYMENT, namespace, bare)
     assert made["spec"]["server"] == {"replicas": 1}
-    assert made["spec"]["strategy"] == {"canary": {"guardWindow": "30s"}}
+    steps = [{"setWeight": 5}, {"analysis": {}}, {"setWeight": 25}, {"analysis": {}}]
+    assert made["spec"]["strategy"] == {"canary": {"guardWindow": "30s", "steps": steps}}
     metadata = {"name": "other", "namespace": namespace}
     await rest_kube.apply(MODEL_DEPLOYMENT, namespace, {**deployment(ACCEPTED["all fields"]), "metadata": metadata})
     after = await rest_kube.apply(MODEL_DEPLOYMENT, namespace, {**deployment({"model": BY_URI}), "metadata": metadata})

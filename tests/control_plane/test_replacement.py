@@ -24,7 +24,7 @@ class Hand:
     def __init__(self, kube: Kube, namespace: str) -> None:
         self.kube, self.namespace = kube, namespace
         settings = Settings("t", "localhost/serving@sha256:" + "1" * 64, operator_namespace=namespace)
-        self.reconciler = DeploymentReconciler(kube, settings)
+        self.reconciler = DeploymentReconciler(kube, settings, {})
         self.executor = Executor(kube, Silent())
 
     async def plan(self) -> Plan:
@@ -59,7 +59,7 @@ class Hand:
         spec = {
             "model": model(letter),
             "server": {"replicas": 2, "resources": {"requests": {"cpu": "0.2"}, "limits": {"memory": "1024Mi"}}},
-            "strategy": {"canary": {"guardWindow": "1s"}},
+            "strategy": {"canary": {"steps": [], "guardWindow": "1s"}},
         }
         metadata = {"name": "scrap", "namespace": self.namespace}
         body = {"apiVersion": "modelcycle.dev/v1alpha1", "kind": "ModelDeployment", "metadata": metadata, "spec": spec}

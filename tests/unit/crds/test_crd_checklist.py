@@ -1,6 +1,7 @@
 """The checklist for CRDs, walked over every property of every file in crds/: types, descriptions, bounds, rules with messages."""
 
 import json
+import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final
@@ -142,3 +143,9 @@ def test_conditions_are_those_of_kubernetes(path: Path) -> None:
 @pytest.mark.parametrize("path", FILES, ids=ID)
 def test_the_schema_itself_is_small(path: Path) -> None:
     assert len(json.dumps(crd(path))) < 256 * 1024
+
+
+@pytest.mark.parametrize("path", FILES, ids=ID)
+def test_no_key_is_a_truth_value_for_a_reader_of_older_yaml(path: Path) -> None:
+    bare = re.findall(r"^\s*(?:[yYnN]|yes|no|on|off):", path.read_text(), re.MULTILINE | re.IGNORECASE)
+    assert bare == []
