@@ -8,8 +8,8 @@ from demo.records import SHIFTED, TARGET
 from demo.store import DATA_BUCKET, MODEL_BUCKET
 
 API: Final = "modelcycle.dev/v1alpha1"
-PILOT: Final = "screening-pilot"
-SEARCH: Final = "screening-search"
+PILOT: Final = "pilot"
+SEARCH: Final = "tuned"
 DEPLOYMENT: Final = "screening"
 MONITOR: Final = "screening"
 SECOND_LINE: Final = "screening-line-2"
