@@ -344,8 +344,9 @@ def test_hanging_canary_under_a_flood_delays_nobody_beyond_the_timeout_and_holds
             assert list(pool.map(one, range(clients))) == [200] * clients
         arms = stable.arms()
         assert sum(arms.values()) == clients
-        assert set(arms) <= {"canary late", "stable ok"}
-        assert arms["canary late"] >= PoolLimits().connections
+        # A flood can fill the queue of connections that wait to be accepted: then nobody is reached.
+        assert set(arms) <= {"canary late", "canary unreached", "stable ok"}
+        assert arms["canary late"] + arms.get("canary unreached", 0) >= PoolLimits().connections
         assert arms["canary late"] >= len(canary.asked)
         assert stable.memory() - before < 100 * 1024**2
     peers.until(lambda: stable.open_files() <= before_files + 1)
