@@ -82,6 +82,7 @@ lock: ## compile the pyproject files to hash-pinned requirements (needs uv)
 .PHONY: bench
 bench: cluster images store install ## what the operator costs and how fast it reacts (figures, no verdict)
 	PYTHONPATH=hack:tests $(BIN)/python tests/benchmarks/operator_latency.py
+	PYTHONPATH=hack:tests $(BIN)/python tests/benchmarks/rollback_latency.py
 	PYTHONPATH=tests $(BIN)/python tests/benchmarks/decision_cost.py
 	PYTHONPATH=tests $(BIN)/python tests/benchmarks/drift_judgement.py
 
@@ -118,3 +119,7 @@ uninstall: $(STAMP) ## removes operator, kinds and roles; refuses while objects 
 campaign: $(STAMP) ## the evidence at 2,000 rollouts a cell, then property tests and fuzzers with 20 times the examples (TIMES=)
 	PYTHONPATH=tests $(BIN)/python tests/campaigns/calibration.py
 	MODELCYCLE_CAMPAIGN=$(or $(TIMES),20) $(BIN)/pytest -n 2 --timeout 3600 --durations=0 tests/properties tests/unit/serving/test_http_fuzz.py
+
+.PHONY: campaign-cluster
+campaign-cluster: cluster images store install ## rollouts of equal models on the real cluster: how many are taken back (ROLLOUTS=20)
+	PYTHONPATH=hack:tests $(BIN)/python tests/campaigns/cluster_campaign.py --rollouts $(or $(ROLLOUTS),20)

@@ -31,6 +31,7 @@ from processes import servers_of
 
 pytestmark = pytest.mark.timeout(900)
 HELD: Steps = ({"setWeight": 50}, {"pause": {}})
+SLOWLY: Steps = ({"setWeight": 50}, {"pause": {"duration": "10s"}}, {"analysis": {}})
 STEP_BY_STEP: Steps = (
     {"setWeight": 10},
     {"pause": {}},
@@ -108,15 +109,14 @@ def test_canary_that_is_gone_hangs_or_dies_is_answered_for_by_stable_delivery_44
     # Its only pod is evicted: nobody answers until there is another one, and that says nothing of the model.
     (evicted,) = line.pods(revision)
     ground.kubectl.run("delete", "pod", evicted["metadata"]["name"], "--wait=false")
-    eventually(lambda: ready(line, revision) == 1, "another pod of the canary is Ready")
-    before = counted(line.wait(bool))[0]
-    seen = line.wait(lambda o: is_stalled(o) or counted(o)[0] > before + 40)
-    assert reason(seen) == "CanaryPaused", describe(seen)
+    before = counted(line.wait(lambda o: is_stalled(o) or ready(line, revision) == 1))[0]
+    seen = line.wait(lambda o: is_stalled(o) or (reason(o) == "CanaryPaused" and counted(o)[0] > before + 40))
+    assert not is_stalled(seen), describe(seen)
     with stopped(uid_of_canary(line)):
         done = line.ended()
         assert is_stalled(done), describe(done)
         assert rejections(done)[ground.equal.digest] in ("CanaryFailFast", "CanaryFailed")
-    line.ask(ground.equal, analysis=PATIENT, traffic=ONE_SECOND)
+    line.ask(ground.equal, steps=SLOWLY, traffic=ONE_SECOND)
     assert line.person("retry").returncode == 0
     sharing(line, ground.equal, "50")
     for pid in servers_of(uid_of_canary(line)):
