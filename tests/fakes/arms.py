@@ -53,6 +53,8 @@ class Arms:
     """Why no reading can be taken now, or None."""
     deaf: set[str] = field(default_factory=set)
     """Uids of pods whose counters cannot be read."""
+    missed: set[int] = field(default_factory=set)
+    """Seqs of annotations that the kubelet misses: pods go on with what they had."""
     requests: int = 0
     bad_answers: int = 0
     """Answers that users saw as failures."""
@@ -61,6 +63,7 @@ class Arms:
     def __post_init__(self) -> None:
         self._random = random.Random(self.seed)
         self._pods: dict[str, PodState] = {}
+        self._heard: dict[str, Traffic] = {}
         self._owed = 0.0
         self._turn = 0
         self._samples: Samples | None = None
@@ -149,9 +152,11 @@ class Arms:
         pods = self.kube.find(POD, self.namespace, service["spec"]["selector"])
         return sorted((pod for pod in pods if _ready(pod)), key=lambda p: str(p["metadata"]["name"]))
 
-    @staticmethod
-    def _told(pod: Json) -> Traffic:
-        return parse((pod["metadata"].get("annotations") or {}).get(ANNOTATION, ""))
+    def _told(self, pod: Json) -> Traffic:
+        told = parse((pod["metadata"].get("annotations") or {}).get(ANNOTATION, ""))
+        if told.seq not in self.missed:
+            self._heard[pod["metadata"]["uid"]] = told
+        return self._heard.get(pod["metadata"]["uid"], Traffic())
 
     def _digest(self, pod: Json) -> str:
         wanted = pod["metadata"]["labels"]["modelcycle.dev/revision"]

@@ -22,6 +22,8 @@ from modelcycle.stats.evidence import Verdict, verdict
 
 APPLY_BOUND: Final = timedelta(seconds=10)
 """How long pods are waited for that do not say that they apply a share: an unreachable pod must not hold a rollout for ever."""
+REPEAT_AFTER: Final = timedelta(seconds=4)
+"""A share arrives within two seconds, whatever else a node does; the next look is another two away."""
 
 
 def progress(world: World, spec: Spec, done: Transition) -> Transition:
@@ -38,6 +40,17 @@ def progress(world: World, spec: Spec, done: Transition) -> Transition:
         Stage.FORWARDING: _promote,
     }
     return advance[canary.stage](world, spec, done, canary)
+
+
+def repeat(world: World, spec: Spec, done: Transition) -> Transition:
+    """Tell a share once more, under a new seq, to pods that do not apply it: a kubelet can miss a change of an annotation, and an equal
+    text would wake nobody."""
+    state, canary = done.state, done.state.canary
+    if canary is None or not state.traffic.share or state.traffic.at is None or is_applied(world, state.traffic):
+        return done
+    if world.now - state.traffic.at < REPEAT_AFTER or world.now - canary.since >= APPLY_BOUND:
+        return done
+    return replace(done, state=replace(state, traffic=state.traffic.changed(world.now)))
 
 
 def is_direct(spec: Spec, stable: RevisionRef | None) -> bool:
@@ -98,7 +111,7 @@ def _next(world: World, done: Transition, canary: Canary) -> Transition:
 def _set_weight(world: World, spec: Spec, done: Transition, canary: Canary, share: int) -> Transition:
     state = done.state
     if state.traffic.share == share and state.traffic.rollout == canary.rollout:
-        waited = state.traffic.at is None or world.now - state.traffic.at >= APPLY_BOUND
+        waited = world.now - canary.since >= APPLY_BOUND
         return _next(world, done, canary) if waited or is_applied(world, state.traffic) else done
     if share > state.traffic.share and is_approval_missing(world, spec, state):
         return done
@@ -116,7 +129,7 @@ def _can_hand_on(world: World, stable: RevisionRef, canary: Canary) -> bool:
 
 def _give(world: World, state: State, stable: RevisionRef, canary: Canary, share: int) -> State:
     """The canary gets a share of the requests that reach stable's pods."""
-    told = replace(canary, traffic_at=canary.traffic_at or (world.now if share else None))
+    told = replace(canary, since=world.now, traffic_at=canary.traffic_at or (world.now if share else None))
     intent = _to_canary(world, state.traffic, stable, canary, share)
     return replace(state, canary=told, traffic=intent)
 

@@ -10,7 +10,7 @@ from dataclasses import replace
 from modelcycle.api.modeldeployment import Spec
 from modelcycle.deployment.intent import rollout_id
 from modelcycle.deployment.manifests import deployment_name
-from modelcycle.deployment.progress import is_direct, progress
+from modelcycle.deployment.progress import is_direct, progress, repeat
 from modelcycle.deployment.rejection import standing_rejection
 from modelcycle.deployment.requests import execute
 from modelcycle.deployment.revision import Target
@@ -30,7 +30,7 @@ from modelcycle.deployment.world import World
 def step(world: World, spec: Spec) -> Transition:
     """All transitions that the world allows now."""
     done = Transition(_recover(world, _forget_lost(world)))
-    for transition in (_retire, look, roll_back, execute, _return, _drop, judge_pods, progress, _start, _rest):
+    for transition in (_retire, look, roll_back, execute, _return, _drop, judge_pods, repeat, progress, _start, _rest):
         done = transition(world, spec, done)
     return done
 

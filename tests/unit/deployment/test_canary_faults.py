@@ -190,3 +190,20 @@ def test_whatever_happens_a_rollout_ends_on_one_side_and_users_get_answers(
     told = {share for found in shares(lab).values() for share in found}
     if lab.reason in ("CanaryFailed", "CanaryFailFast", "CanaryCrashed"):
         assert told == {0}
+
+
+async def test_share_that_a_kubelet_missed_is_told_again() -> None:
+    lab = await started()
+    lab.arms.missed = {3}
+    await lab.run(seconds=30, until=lambda: lab.status.get("analysis", {}).get("looks", 0) > 0)
+    assert lab.status["traffic"]["seq"] == 4
+    assert lab.status["canary"]["weight"]["applied"] == "20"
+
+
+async def test_share_that_no_pod_ever_applies_is_repeated_a_few_times_and_then_waited_for_no_longer() -> None:
+    lab = await started(steps=[{"setWeight": 20}, {"pause": {}}])
+    lab.arms.missed = set(range(3, 100))
+    await lab.run(seconds=60)
+    assert (lab.status["canary"]["step"], lab.reason) == (1, "CanaryPaused")
+    assert lab.status["traffic"]["seq"] <= 3 + 2 * 2, "twice in each step"
+    assert "not every pod of stable" in lab.condition("Ready")["message"]  # type: ignore[index]
