@@ -83,6 +83,7 @@ lock: ## compile the pyproject files to hash-pinned requirements (needs uv)
 bench: cluster images store install ## what the operator costs and how fast it reacts (figures, no verdict)
 	PYTHONPATH=hack:tests $(BIN)/python tests/benchmarks/operator_latency.py
 	PYTHONPATH=hack:tests $(BIN)/python tests/benchmarks/rollback_latency.py
+	PYTHONPATH=hack:tests $(BIN)/python tests/benchmarks/traffic_latency.py
 	PYTHONPATH=tests $(BIN)/python tests/benchmarks/decision_cost.py
 	PYTHONPATH=tests $(BIN)/python tests/benchmarks/drift_judgement.py
 
