@@ -70,6 +70,7 @@ class Rollback:
     """How fast a rollback was, in seconds from the first bad answer of the new model, as an eyewitness in the cluster saw it."""
 
     to_decision: float
+    """From a time in status, which is in whole seconds: up to 1 s too low."""
     to_share_zero: float
 
 

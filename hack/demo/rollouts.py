@@ -72,7 +72,7 @@ def failing(demo: Demo) -> str:
     demo.findings.failing = rollout(demo, "A model that fails", seen, clients, counted)
     story.say("Not one of its answers was good, so there was no need to wait for the bar to fill.")
     story.say(
-        f"Noticed {rollback.to_decision:.1f} s after its first bad answer, off {rollback.to_share_zero:.1f} s after it."
+        f"Noticed about {rollback.to_decision:.0f} s after its first bad answer, off everywhere {rollback.to_share_zero:.1f} s after it."
     )
     story.say(
         f"It failed {demo.findings.failing.rescued} times. The old model gave those answers instead: users saw 0 bad ones."

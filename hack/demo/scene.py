@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from demo import objects, store
 from demo.findings import Findings
-from demo.kubectl import Kubectl, KubectlError, describe, is_current, is_stalled
+from demo.kubectl import Kubectl, KubectlError, condition, describe, is_current, is_stalled
 from demo.objects import Place
 from demo.story import Story
 from demo.traffic import Clients
@@ -80,7 +80,7 @@ class Demo:
             name,
             lambda o: is_current(o) or is_stalled(o),
             seconds,
-            each=lambda o: self.story.once(f"[dim]{describe(o)}[/]"),
+            each=lambda o: tell_condition(self.story, o),
         )
         if not is_current(done):
             raise StageFailed(f"{kind}/{name}: {describe(done)}")
@@ -90,6 +90,12 @@ class Demo:
 def folder(uri: str) -> str:
     """Of a model's URI, the part below its bucket."""
     return uri.removeprefix(f"s3://{store.MODEL_BUCKET}/")
+
+
+def tell_condition(story: Story, obj: Mapping[str, Any]) -> None:
+    """A line when the Ready condition says something new."""
+    if condition(obj, "Ready"):
+        story.once(f"[dim]{describe(obj)}[/]")
 
 
 def tell_trials(story: Story, obj: Mapping[str, Any]) -> None:
