@@ -8,12 +8,13 @@ import os
 import subprocess
 import sys
 from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from demo import records
+from demo import dashboard, objects, records
 from demo.kubectl import Kubectl
 from plant import KUBECONFIG, ROOT
 
@@ -21,10 +22,12 @@ MINUTES = 20
 """Beside other tests; alone it takes a few."""
 
 
+@pytest.mark.alone  # it tells of answers in time, so it needs the cores
 @pytest.mark.timeout(MINUTES * 60 + 60)
 def test_demo_shows_the_whole_loop(system: Kubectl, tmp_path: Path) -> None:
     namespace = f"demo-{os.getpid()}"
     summary, report = tmp_path / "summary.json", tmp_path / "report.html"
+    began = datetime.now(UTC)
     options = ["--kubeconfig", KUBECONFIG, "--namespace", namespace, "--summary", summary, "--report", report]
     done = subprocess.run(
         [sys.executable, "-m", "demo", *map(str, options)],
@@ -43,6 +46,9 @@ def test_demo_shows_the_whole_loop(system: Kubectl, tmp_path: Path) -> None:
         check_drift_and_retrain(told["findings"])
         assert told["findings"]["tampered"] == "DigestMismatch"
         assert report.read_text().startswith("<!doctype html>")
+        with replace(system, namespace=dashboard.NAMESPACE).forward(dashboard.SERVICE, dashboard.PORT) as port:
+            prometheus = f"http://127.0.0.1:{port}"
+            assert dashboard.problems(prometheus, namespace, objects.DEPLOYMENT, began, datetime.now(UTC)) == []
         for kind in ("experiments", "modeldeployments", "driftmonitors"):
             table = replace(system, namespace=namespace).run("get", kind)
             assert max(len(line.rstrip()) for line in table.splitlines()) <= 80, table

@@ -10,7 +10,7 @@ from typing import Final
 
 from modelcycle.api.conditions import timestamp
 from modelcycle.api.modeldeployment import Spec
-from modelcycle.deployment.analysis import is_consistent
+from modelcycle.deployment.analysis import AnalysisState, is_consistent
 from modelcycle.deployment.status import Canary, Stage, State
 from modelcycle.deployment.world import World
 from modelcycle.metrics.port import Samples, ServedModel
@@ -68,9 +68,15 @@ def counting(world: World, spec: Spec, state: State) -> Counting:
     if _none_answered(samples):
         cause = samples.failing[0].cause if samples.failing else "no pod was read"
         return Counting(CountsState.MISSING, f"no pod gives counts: {cause}")
-    if state.analysis and not is_consistent(state.analysis, samples):
+    if state.analysis and not is_consistent(state.analysis, samples) and not _is_older(samples, state.analysis):
         return Counting(CountsState.INCONSISTENT, "a pod's counters say less than they said before")
     return Counting(CountsState.USABLE)
+
+
+def _is_older(samples: Samples, analysis: AnalysisState) -> bool:
+    """Whether another operator has looked since: then this reading contradicts nothing, it is only behind. Status has whole seconds."""
+    last = analysis.last_look_at
+    return last is not None and samples.taken_at < last + timedelta(seconds=1)
 
 
 def _none_answered(samples: Samples) -> bool:

@@ -160,6 +160,17 @@ async def test_two_operators_at_once_count_a_look_once_delivery_38() -> None:
     assert lab.status["analysis"]["looks"] == before + 1
 
 
+async def test_reading_that_another_operator_has_overtaken_is_behind_and_no_contradiction_delivery_38() -> None:
+    lab = await started(rate=30, steps=[{"setWeight": 20}, {"pause": {}}])
+    await lab.run(seconds=12)
+    behind = lab.arms._samples
+    await lab.run(seconds=4)
+    counted = lab.status["analysis"]["metrics"][0]
+    lab.arms._samples = behind
+    await lab.reconcile()
+    assert (lab.reason, lab.status["analysis"]["metrics"][0]) == ("CanaryPaused", counted)
+
+
 @given(
     rate=st.sampled_from([0, 3, 30, 200]),
     failing=st.sampled_from([0.0, 0.02, 0.3, 1.0]),
