@@ -13,7 +13,7 @@ from plant import Plant
 from processes import operators
 
 SECONDS = 400.0
-AT_ONCE = {"canary": {"steps": []}}
+AT_ONCE: dict[str, Any] = {"canary": {"steps": []}}
 """Nobody asks this model anything, so there would be no evidence to wait for."""
 
 
