@@ -13,7 +13,7 @@ from modelcycle.api.modeldeployment import Spec
 from modelcycle.api.rollout import Analysis, Approval, OnInconclusive, Pause, SetWeight, percent
 from modelcycle.deployment.commands import is_approved
 from modelcycle.deployment.counting import Fit, counting, fit, is_overdue, is_read
-from modelcycle.deployment.intent import ALL, TrafficIntent, rollout_id
+from modelcycle.deployment.intent import ALL, rollout_id
 from modelcycle.deployment.status import Canary, Grounds, Promotion, Retiring, RevisionRef, Stage, State
 from modelcycle.deployment.traffic import is_applied
 from modelcycle.deployment.transition import Happening, Transition, capacity, is_ready, label
@@ -130,12 +130,7 @@ def _can_hand_on(world: World, stable: RevisionRef, canary: Canary) -> bool:
 def _give(world: World, state: State, stable: RevisionRef, canary: Canary, share: int) -> State:
     """The canary gets a share of the requests that reach stable's pods."""
     told = replace(canary, since=world.now, traffic_at=canary.traffic_at or (world.now if share else None))
-    intent = _to_canary(world, state.traffic, stable, canary, share)
-    return replace(state, canary=told, traffic=intent)
-
-
-def _to_canary(world: World, intent: TrafficIntent, stable: RevisionRef, canary: Canary, share: int) -> TrafficIntent:
-    return intent.changed(
+    intent = state.traffic.changed(
         world.now,
         rollout=canary.rollout,
         share=share,
@@ -143,6 +138,7 @@ def _to_canary(world: World, intent: TrafficIntent, stable: RevisionRef, canary:
         receiver=canary.ref.revision,
         close=False,
     )
+    return replace(state, canary=told, traffic=intent)
 
 
 def _proof(world: World, spec: Spec, state: State) -> Grounds | None:
