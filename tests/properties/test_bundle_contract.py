@@ -46,6 +46,8 @@ KINDS = (
     contract.SealTask,
     contract.SealResult,
     contract.CollectTask,
+    contract.CompareTask,
+    contract.CompareResult,
     contract.FetchTask,
     contract.FetchResult,
 )

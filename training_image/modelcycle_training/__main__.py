@@ -1,4 +1,4 @@
-"""Entry point: `python -m modelcycle_training {inspect,trial,seal,collect}`. Flags and signals only."""
+"""Entry point: `python -m modelcycle_training {inspect,trial,seal,collect,compare}`. Flags and signals only."""
 
 import argparse
 import os
@@ -18,6 +18,7 @@ _HELP = {
     TaskKind.TRIAL: "fit one assignment and write an unsigned candidate",
     TaskKind.SEAL: "check, sign and publish a candidate",
     TaskKind.COLLECT: "read a trial's result back from the store",
+    TaskKind.COMPARE: "measure a candidate and a deployed model on the same hold-out rows",
 }
 
 

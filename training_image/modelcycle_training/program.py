@@ -15,6 +15,8 @@ from modelcycle_bundle.contract import (
     EXIT_FAILED,
     EXIT_RETRY,
     CollectTask,
+    CompareResult,
+    CompareTask,
     ContractError,
     Failure,
     FailureClass,
@@ -45,6 +47,7 @@ _PROGRAMS: Final = {
     TaskKind.TRIAL: _Program(TrialTask, "modelcycle_training.trial", "trial"),
     TaskKind.SEAL: _Program(SealTask, "modelcycle_training.sealing", "seal"),
     TaskKind.COLLECT: _Program(CollectTask, "modelcycle_training.collecting", "collect"),
+    TaskKind.COMPARE: _Program(CompareTask, "modelcycle_training.comparing", "compare"),
 }
 
 
@@ -116,5 +119,7 @@ def _failed_result(kind: TaskKind, index: int, failure: Failure) -> Result:
             return InspectResult(key_present=False, failure=failure)
         case TaskKind.SEAL:
             return SealResult(failure=failure)
+        case TaskKind.COMPARE:
+            return CompareResult(failure=failure)
         case TaskKind.TRIAL | TaskKind.COLLECT:
             return TrialResult(index=index, failure=failure)

@@ -13,6 +13,7 @@ from typing import Final, Protocol, TextIO
 
 from modelcycle_bundle import layout
 from modelcycle_bundle.contract import (
+    CompareResult,
     Failure,
     InspectResult,
     JsonValue,
@@ -21,7 +22,7 @@ from modelcycle_bundle.contract import (
     to_json,
 )
 
-Result = TrialResult | InspectResult | SealResult
+Result = TrialResult | InspectResult | SealResult | CompareResult
 
 TERMINATION_LOG_ENV: Final = "MODELCYCLE_TERMINATION_LOG"
 _MESSAGE_LENGTHS: Final = (1000, 400, 120)

@@ -4,39 +4,27 @@ The only program that signs. Runs no user code and unpickles nothing: it never i
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Final
 
 from modelcycle_bundle import layout, oms, provenance
 from modelcycle_bundle.contract import FailureClass, FailureReason, SealResult, SealTask
 from modelcycle_bundle.golden import Golden, GoldenError, compare
-from modelcycle_bundle.store import AlreadyThere, Store, open_store
-from modelcycle_training.candidate import manifest_of
+from modelcycle_bundle.store import AlreadyThere, Store
+from modelcycle_training.candidate import Candidate, candidate_place
 from modelcycle_training.context import Context
 from modelcycle_training.failures import TaskFailed, failed
 from modelcycle_training.inference import OnnxModel
 from modelcycle_training.signing_key import SigningKey, read_key
 
-MAX_BYTES: Final = 2 * 1024**3
-
-
-@dataclass(frozen=True, slots=True)
-class _Candidate:
-    """The bytes of `model/`, whose digest is the one that the trial reported."""
-
-    files: Mapping[str, bytes]
-    manifest: oms.Manifest
-
 
 def seal(task: SealTask, context: Context) -> SealResult:
     """The published bundle. Repeating it is a no-op. Raises TaskFailed, StoreError."""
     key = read_key(context.key_dir)
-    store = open_store(task.output_uri, context.env, missing=FailureReason.MODEL_NOT_FOUND)
-    candidate = _read(store, task)
+    place = candidate_place(task, context.env)
+    candidate = place.read_model(task.candidate_digest)
     context.log("candidate read", digest=candidate.manifest.root, files=len(candidate.files))
     rows = _replay(candidate.files)
     context.log("golden answers reproduced", rows=rows)
-    _publish(store, task, candidate, key)
+    _publish(place.store, task, candidate, key)
     digest = candidate.manifest.root
     uri = f"{task.output_uri.rstrip('/')}/{layout.sealed_prefix(digest)}"
     context.log("published", uri=uri, key=key.hint)
@@ -47,27 +35,6 @@ def seal(task: SealTask, context: Context) -> SealResult:
         size_bytes=sum(map(len, candidate.files.values())),
         golden_rows=rows,
     )
-
-
-def _read(store: Store, task: SealTask) -> _Candidate:
-    folder = f"{layout.candidate_prefix(task.experiment_uid, task.index, task.attempt)}/{layout.MODEL_DIR}"
-    entries = store.list(folder)
-    names = {entry.path.removeprefix(f"{folder}/") for entry in entries}
-    if names != set(layout.MODEL_FILES):
-        wrong = sorted(names.symmetric_difference(layout.MODEL_FILES))
-        raise _policy(
-            FailureReason.BUNDLE_MALFORMED, f"{folder}: missing or unexpected files: {', '.join(wrong)[:400]}"
-        )
-    if sum(entry.size for entry in entries) > MAX_BYTES:
-        raise _policy(FailureReason.BUNDLE_MALFORMED, f"{folder} is larger than {MAX_BYTES} bytes")
-    files = {name: store.get(f"{folder}/{name}") for name in sorted(names)}
-    manifest = manifest_of(files)
-    if manifest.root != task.candidate_digest:
-        raise _policy(
-            FailureReason.CANDIDATE_MISMATCH,
-            f"{folder} has digest {manifest.root}, but the trial reported {task.candidate_digest}: it was changed since",
-        )
-    return _Candidate(files, manifest)
 
 
 def _replay(files: Mapping[str, bytes]) -> int:
@@ -88,7 +55,7 @@ def _replay(files: Mapping[str, bytes]) -> int:
     return len(golden.inputs)
 
 
-def _publish(store: Store, task: SealTask, candidate: _Candidate, key: SigningKey) -> None:
+def _publish(store: Store, task: SealTask, candidate: Candidate, key: SigningKey) -> None:
     """Model, then provenance, then the signature: until the last put the folder verifies nowhere."""
     manifest = candidate.manifest
     prefix = layout.sealed_prefix(manifest.root)

@@ -1,4 +1,6 @@
-"""The seeded hold-out split. Pure: the seed comes with the data's spec, so that every trial is judged on the same rows."""
+"""The seeded hold-out split. Pure: the seed comes with the data's spec, so that every trial, and every model that one is compared with,
+is judged on the same rows.
+"""
 
 from dataclasses import dataclass
 from typing import Any
@@ -6,10 +8,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from modelcycle_bundle.contract import FailureReason, Split
+from modelcycle_bundle.contract import DataRef, FailureReason, Split
 from modelcycle_training.failures import TaskFailed, data_failed
-from modelcycle_training.labels import Labels, LearningTask
-from modelcycle_training.table import Float32Matrix
+from modelcycle_training.labels import Labels, LearningTask, parse_labels
+from modelcycle_training.table import Float32Matrix, Table
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +28,12 @@ class Parts:
 
     train: Rows
     holdout: Rows
+
+
+def split_table(table: Table, ref: DataRef, task: LearningTask) -> Parts:
+    """The labelled rows of a table in two parts, as `ref` says. Raises TaskFailed with TargetUnusable."""
+    cells = [cell for cell in table.target if cell]
+    return split(Rows(table.values[table.labelled], parse_labels(cells, task, ref.target)), ref.split, task)
 
 
 def split(rows: Rows, how: Split, task: LearningTask) -> Parts:

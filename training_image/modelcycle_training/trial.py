@@ -14,8 +14,8 @@ from modelcycle_training import bundling, conversion, data, estimators, fitting,
 from modelcycle_training.candidate import CandidatePlace, candidate_place, manifest_of
 from modelcycle_training.context import Context
 from modelcycle_training.failures import TaskFailed
-from modelcycle_training.labels import LearningTask, parse_labels
-from modelcycle_training.split import Parts, Rows, split
+from modelcycle_training.labels import LearningTask
+from modelcycle_training.split import Parts, split_table
 from modelcycle_training.table import read_table
 
 
@@ -88,9 +88,6 @@ class _Attempt:
         self.result = replace(self.result, data_digest=read.digest)
         data.require_pinned(ref, read.digest)
         table = read_table(read.content, ref.target)
-        labelled = table.labelled
         self.result = replace(self.result, rows=table.rows)
-        self._context.log("data read", digest=read.digest, rows=table.rows, labelled=int(labelled.sum()))
-        cells = [cell for cell in table.target if cell]
-        rows = Rows(table.values[labelled], parse_labels(cells, learning, ref.target))
-        return table.features, split(rows, ref.split, learning)
+        self._context.log("data read", digest=read.digest, rows=table.rows, labelled=int(table.labelled.sum()))
+        return table.features, split_table(table, ref, learning)

@@ -15,6 +15,8 @@ from sklearn import datasets
 from modelcycle_bundle import keys, layout
 from modelcycle_bundle.contract import (
     CollectTask,
+    CompareResult,
+    CompareTask,
     DataRef,
     InspectResult,
     InspectTask,
@@ -40,6 +42,7 @@ _KINDS: dict[type[Any], tuple[TaskKind, type[Any]]] = {
     TrialTask: (TaskKind.TRIAL, TrialResult),
     SealTask: (TaskKind.SEAL, SealResult),
     CollectTask: (TaskKind.COLLECT, TrialResult),
+    CompareTask: (TaskKind.COMPARE, CompareResult),
 }
 
 
