@@ -1,13 +1,15 @@
-"""Runs a Plan against the port, in order, and stops at the first failure. Owns what each error means for the key.
+"""Runs a Plan against the port, in order, and stops at the first failure. Owns what each error means for the key, and what is done in spite
+of it: Events of a status that was written, and what a plan says is to be done in any case.
 
 Decides nothing about our kinds, never retries within a plan: the next reconciliation observes again.
 """
 
 import asyncio
 import contextlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from itertools import takewhile
 from typing import Any, Final, Protocol
 
 from modelcycle.engine.plan import Action, AnnotatePods, Apply, Create, Delete, Emit, Plan, PodAnnotation, WriteStatus
@@ -61,6 +63,17 @@ def outcome_of(error: ApiError) -> Outcome:
     return Outcome(Result.BACKOFF, retry_after, str(error))
 
 
+def events_due(actions: Sequence[Action], failed: int) -> tuple[Emit, ...]:
+    """Events to write although `actions[failed]` failed: those of a status that was written before it.
+
+    The next decision finds that status and has nothing to say of it any more.
+    """
+    if isinstance(actions[failed], WriteStatus) or not any(isinstance(a, WriteStatus) for a in actions[:failed]):
+        return ()
+    rest = takewhile(lambda action: not isinstance(action, WriteStatus), actions[failed + 1 :])
+    return tuple(action for action in rest if isinstance(action, Emit))
+
+
 class Executor:
     """Runs plans. One instance serves all workers; it holds no state between plans."""
 
@@ -72,22 +85,22 @@ class Executor:
         """Run the actions in order. Raises nothing for errors of the API server."""
         run = _Run(self._kube, self._recorder)
         unheard: ApiError | None = None
-        try:
-            for action in plan.actions:
-                try:
-                    await run.act(action)
-                except ApiError as error:
-                    if not isinstance(action, AnnotatePods):
-                        raise
+        for at, action in enumerate(plan.actions):
+            try:
+                await run.act(action)
+            except ApiError as error:
+                if isinstance(action, AnnotatePods):
                     # Pods that cannot be told must not keep the rest of a rollback from happening.
                     unheard = error
-            if unheard is not None:
-                return outcome_of(unheard)
-        except ApiError as error:
-            outcome = outcome_of(error)
-            if outcome.result is not Result.OBSERVE_AGAIN:
-                await self._in_any_case(run, plan)
-            return outcome
+                    continue
+                outcome = outcome_of(error)
+                if outcome.result is not Result.OBSERVE_AGAIN:
+                    await self._in_any_case(run, plan)
+                for event in events_due(plan.actions, at):
+                    await self._recorder.emit(event)
+                return outcome
+        if unheard is not None:
+            return outcome_of(unheard)
         return Outcome(Result.SUCCESS, plan.requeue_after)
 
     async def _in_any_case(self, run: "_Run", plan: Plan) -> None:

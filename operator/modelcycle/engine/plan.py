@@ -1,7 +1,7 @@
 """What a decision may ask for: a Plan of ordered actions, as frozen data. Owns the vocabulary; executes nothing.
 
 Order inside a plan is the author's: status intent first, effects second, result last. The executor stops at the first failure and
-the next reconciliation observes again.
+the next reconciliation observes again; Events are about the status written before them, and are said when an effect between fails.
 """
 
 from collections.abc import Mapping

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from fakes.engine import KeepingRecorder
-from fakes.faults import RaiseAt, conflict
+from fakes.faults import RaiseAt, Verb, Write, conflict
 from fakes.memory_kube import MemoryKube
 from modelcycle.engine.executor import SLOW_RETRY_SECONDS, Executor, Result, outcome_of
 from modelcycle.engine.plan import Apply, Create, Delete, Emit, EventType, Plan, WriteStatus
@@ -91,6 +91,33 @@ async def test_events_reach_the_recorder(kube: MemoryKube) -> None:
     recorder = KeepingRecorder()
     await Executor(kube, recorder).run(Plan((EVENT,)))
     assert recorder.events == [EVENT]
+
+
+@pytest.mark.parametrize(
+    ("failing", "said"),
+    [(Verb.APPLY_STATUS, 0), (Verb.CREATE, 1)],
+    ids=["a status that was not written says nothing", "nobody decides anew what a written status says"],
+)
+async def test_events_are_about_the_status_that_was_written(
+    kube: MemoryKube, version: str, failing: Verb, said: int
+) -> None:
+    def fail(write: Write) -> None:
+        if write.verb is failing:
+            raise errors.Unavailable("away")
+
+    kube.before_write = fail
+    recorder = KeepingRecorder()
+    plan = Plan((status(version, 1), Create(CONFIG_MAP, child("a")), EVENT))
+    assert (await Executor(kube, recorder).run(plan)).result is Result.BACKOFF
+    assert recorder.events == [EVENT] * said
+
+
+async def test_event_of_a_status_still_to_come_waits_for_it(kube: MemoryKube, version: str) -> None:
+    kube.before_write = RaiseAt(1, conflict)
+    recorder = KeepingRecorder()
+    actions = (status(version, 1), Create(CONFIG_MAP, child("a")), status(version, 2), EVENT)
+    await Executor(kube, recorder).run(Plan(actions))
+    assert recorder.events == []
 
 
 @pytest.mark.parametrize(
