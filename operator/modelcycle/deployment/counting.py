@@ -57,8 +57,12 @@ class Counting:
         return self.state is CountsState.USABLE
 
 
+UNSEEN: Final = Counting(CountsState.MISSING)
+"""Nobody looked: a spec that cannot be read judges nothing."""
+
+
 def counting(world: World, spec: Spec, state: State) -> Counting:
-    """Whether the latest reading may be decided on."""
+    """Whether the latest reading may be decided on; asked once in a decision, for it goes through all counters of all pods."""
     samples = world.samples
     if samples is None:
         return Counting(CountsState.MISSING, world.samples_problem or "the first reading of the pods has not finished")

@@ -18,7 +18,7 @@ from modelcycle.deployment.progress import APPLY_BOUND
 from modelcycle.deployment.report import render
 from modelcycle.deployment.revision import Target
 from modelcycle.deployment.startup import IMAGE_BOUND
-from modelcycle.deployment.status import Canary, Stage, State
+from modelcycle.deployment.status import Canary, Stage
 from modelcycle.deployment.steps import step
 from modelcycle.deployment.transition import Happening, Transition
 from modelcycle.deployment.verdict import Verdict, verdict
@@ -45,11 +45,11 @@ def decide(world: World) -> Plan:
         problem = world.target if isinstance(world.target, Unresolved) else None
         text = problem.message if problem else "the spec cannot be read"
         answer = Verdict(Outcome.STALLED, Reason.INVALID_SPEC, text)
-        return Plan(tuple(_write(world, None, world.state, answer)))
+        return Plan(tuple(_write(world, Transition(world.state), answer)))
     done = step(world, world.spec)
-    answer = verdict(world, world.spec, done.state)
+    answer = verdict(world, world.spec, done)
     actions: list[Action] = [
-        *_write(world, world.spec, done.state, answer),
+        *_write(world, done, answer),
         *effects(world, world.spec, done.state),
         *(_emit(world, happening) for happening in done.happened),
     ]
@@ -58,8 +58,8 @@ def decide(world: World) -> Plan:
     return Plan(tuple(actions), _next_look(world, world.spec, done, answer), tuple(safety))
 
 
-def _write(world: World, spec: Spec | None, state: State, answer: Verdict) -> Iterable[WriteStatus]:
-    wanted = render(world, spec, state, answer)
+def _write(world: World, done: Transition, answer: Verdict) -> Iterable[WriteStatus]:
+    wanted = render(world, done, answer)
     if _in_order(wanted) == _in_order(world.raw_status):
         return
     yield WriteStatus(

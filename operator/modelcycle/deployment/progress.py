@@ -12,7 +12,7 @@ from typing import Final
 from modelcycle.api.modeldeployment import Spec
 from modelcycle.api.rollout import Analysis, Approval, OnInconclusive, Pause, SetWeight, percent
 from modelcycle.deployment.commands import is_approved
-from modelcycle.deployment.counting import Fit, counting, fit, is_overdue, is_read
+from modelcycle.deployment.counting import Fit, fit, is_overdue, is_read
 from modelcycle.deployment.intent import ALL, rollout_id
 from modelcycle.deployment.status import Canary, Grounds, Promotion, Retiring, RevisionRef, Stage, State
 from modelcycle.deployment.traffic import is_applied
@@ -101,7 +101,7 @@ def _step(world: World, spec: Spec, done: Transition, canary: Canary) -> Transit
             over = wait is not None and world.now - canary.since >= wait
             return _next(world, done, canary) if over else done
         case Analysis():
-            return _next(world, done, canary) if _proof(world, spec, done.state) else done
+            return _next(world, done, canary) if _proof(world, spec, done) else done
 
 
 def _next(world: World, done: Transition, canary: Canary) -> Transition:
@@ -141,9 +141,10 @@ def _give(world: World, state: State, stable: RevisionRef, canary: Canary, share
     return replace(state, canary=told, traffic=intent)
 
 
-def _proof(world: World, spec: Spec, state: State) -> Grounds | None:
+def _proof(world: World, spec: Spec, done: Transition) -> Grounds | None:
     """What allows a promotion now, on counts that may be decided on: the evidence, or the end of the time where the spec says so."""
-    if state.analysis is None or not counting(world, spec, state).is_usable:
+    state = done.state
+    if state.analysis is None or not done.counts.is_usable:
         return None
     if verdict(state.analysis.evidence, state.analysis.design) is Verdict.PASS:
         return Grounds.EVIDENCE
@@ -153,7 +154,7 @@ def _proof(world: World, spec: Spec, state: State) -> Grounds | None:
 
 def _conclude(world: World, spec: Spec, done: Transition, canary: Canary) -> Transition:
     gives_share = any(isinstance(step, SetWeight) and step.share for step in spec.canary.steps)
-    grounds = _proof(world, spec, done.state) if gives_share else Grounds.READY
+    grounds = _proof(world, spec, done) if gives_share else Grounds.READY
     return _grow(world, done, canary, grounds) if grounds else done
 
 
@@ -161,17 +162,17 @@ def _grow(world: World, done: Transition, canary: Canary, grounds: Grounds) -> T
     return done.with_canary(replace(canary, stage=Stage.CAPACITY, since=world.now, grounds=grounds))
 
 
-def _holds(world: World, spec: Spec, state: State, canary: Canary) -> bool:
+def _holds(world: World, spec: Spec, done: Transition, canary: Canary) -> bool:
     """Whether what the promotion rests on has gone since: evidence that has worsened, or counts that nobody can see any more."""
     if canary.grounds is Grounds.EVIDENCE:
-        return _proof(world, spec, state) is None
-    return canary.grounds is Grounds.TIME and not counting(world, spec, state).is_usable
+        return _proof(world, spec, done) is None
+    return canary.grounds is Grounds.TIME and not done.counts.is_usable
 
 
 def _forward(world: World, spec: Spec, done: Transition, canary: Canary) -> Transition:
     """Full size reached: stable's pods hand on everything, so that moving the Service changes nothing for anybody."""
     state = done.state
-    if is_approval_missing(world, spec, state) or _holds(world, spec, state, canary):
+    if is_approval_missing(world, spec, state) or _holds(world, spec, done, canary):
         return done
     if state.stable is None or not world.answering(state.stable.revision):
         return _promote(world, spec, done, canary)
@@ -187,7 +188,7 @@ def _promote(world: World, spec: Spec, done: Transition, canary: Canary) -> Tran
     state = done.state
     if canary.stage is Stage.FORWARDING:
         is_waiting = not is_applied(world, state.traffic) and world.now - canary.since < APPLY_BOUND
-        if is_waiting or _holds(world, spec, state, canary):
+        if is_waiting or _holds(world, spec, done, canary):
             return done
     new, old = canary.ref, state.stable
     # An unfinished move still has the Service on the revision before: that one, not the never-served stable, is what retires.

@@ -8,16 +8,14 @@ from typing import Any, Final
 
 from modelcycle.api import conditions
 from modelcycle.api.conditions import timestamp
-from modelcycle.api.modeldeployment import Spec
 from modelcycle.api.rollout import percent
 from modelcycle.deployment import status
 from modelcycle.deployment.analysis import ERRORS, AnalysisState, LookRecord, score, state_text
-from modelcycle.deployment.counting import counting
 from modelcycle.deployment.forecast import duration, remaining
 from modelcycle.deployment.manifests import service_url
 from modelcycle.deployment.status import State
 from modelcycle.deployment.traffic import is_applied
-from modelcycle.deployment.transition import short
+from modelcycle.deployment.transition import Transition, short
 from modelcycle.deployment.verdict import Verdict, domain_conditions
 from modelcycle.deployment.world import World
 from modelcycle.stats import evidence
@@ -26,15 +24,16 @@ from modelcycle.stats.evidence import Counts
 NONE: Final = "-"
 
 
-def render(world: World, spec: Spec | None, state: State, answer: Verdict) -> dict[str, Any]:
+def render(world: World, done: Transition, answer: Verdict) -> dict[str, Any]:
     """`.status`."""
+    spec, state = world.spec, done.state
     fields = status.render(state, world.ready)
     if spec is None:
         fields |= _kept(world.raw_status, fields)
     elif state.canary:
         fields["canary"] = fields["canary"] | {"stepCount": len(spec.canary.steps), "weight": _weight(world, state)}
     if spec is not None and state.analysis and state.analysis.evidence.looks:
-        fields["analysis"] = _analysis(world, spec, state, state.analysis)
+        fields["analysis"] = _analysis(done, state.analysis)
     return {
         **fields,
         "observedGeneration": world.generation,
@@ -79,22 +78,22 @@ def _weight(world: World, state: State) -> dict[str, str]:
     }
 
 
-def _analysis(world: World, spec: Spec, state: State, analysis: AnalysisState) -> dict[str, Any]:
+def _analysis(done: Transition, analysis: AnalysisState) -> dict[str, Any]:
     fields: dict[str, Any] = {
         "rollout": analysis.rollout,
         "looks": analysis.evidence.looks,
         "phi": f"{analysis.dispersion.phi:.3g}",
-        "metrics": [_metric(world, spec, state, analysis)],
+        "metrics": [_metric(done, analysis)],
         "history": [_look(item) for item in analysis.recent],
         "state": state_text(analysis),
     }
     return fields | ({"lastLookAt": timestamp(analysis.last_look_at)} if analysis.last_look_at else {})
 
 
-def _metric(world: World, spec: Spec, state: State, analysis: AnalysisState) -> dict[str, Any]:
+def _metric(done: Transition, analysis: AnalysisState) -> dict[str, Any]:
     design = analysis.design
     verdict = evidence.verdict(analysis.evidence, design)
-    if state.canary and not counting(world, spec, state).is_usable:
+    if done.state.canary and not done.counts.is_usable:
         verdict = evidence.Verdict.PROVIDER_ERROR
     fields: dict[str, Any] = {
         "name": ERRORS,
@@ -108,7 +107,7 @@ def _metric(world: World, spec: Spec, state: State, analysis: AnalysisState) -> 
             "promoteAt": score(design.log_promote_at),
         },
     }
-    needed = remaining(analysis) if state.canary else None
+    needed = remaining(analysis) if done.state.canary else None
     if needed is None:
         return fields
     rate = analysis.rate

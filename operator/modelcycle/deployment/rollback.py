@@ -9,7 +9,7 @@ from modelcycle.api.modeldeployment import DeploymentReason as Reason
 from modelcycle.api.modeldeployment import Spec
 from modelcycle.api.rollout import OnInconclusive
 from modelcycle.deployment.analysis import AnalysisState, fold, mostly_refused, recent_looks, score
-from modelcycle.deployment.counting import Fit, counting, fit, is_compared, is_overdue
+from modelcycle.deployment.counting import Fit, fit, is_compared, is_overdue
 from modelcycle.deployment.transition import Transition, reject
 from modelcycle.deployment.world import World
 from modelcycle.stats.evidence import Counts, Design, Verdict, fail_fast, verdict
@@ -20,11 +20,10 @@ def look(world: World, spec: Spec, done: Transition) -> Transition:
     state, samples = done.state, world.samples
     if state.canary is None or not is_compared(state.canary) or samples is None or samples.deployment != world.name:
         return done
+    if not done.counts.is_usable:
+        return done
     known = state.analysis if state.analysis and state.analysis.rollout == state.canary.rollout else None
     analysis = known or AnalysisState(state.canary.rollout, design_of(spec))
-    state = replace(state, analysis=analysis)
-    if not counting(world, spec, state).is_usable:
-        return done
     folded = fold(analysis, samples)
     return done if folded is analysis else replace(done, state=replace(state, analysis=folded))
 
@@ -44,7 +43,7 @@ def roll_back(world: World, spec: Spec, done: Transition) -> Transition:
     if state.stable and fit(world, canary.ref.revision, state.stable.revision) is Fit.REFUSES:
         text = "its inputs are not those of stable: other names, another order, or no answer where a value is missing"
         return reject(world, done, canary, Reason.INCOMPATIBLE_SIGNATURE, text)
-    if analysis is None or not is_compared(canary) or not counting(world, spec, state).is_usable:
+    if analysis is None or not is_compared(canary) or not done.counts.is_usable:
         return done
     if fail_fast(recent_looks(analysis)):
         reason = Reason.INCOMPATIBLE_SIGNATURE if mostly_refused(analysis) else Reason.CANARY_FAIL_FAST

@@ -8,6 +8,7 @@ before anything that moves it on; a newer or reverted spec pre-empts what is und
 from dataclasses import replace
 
 from modelcycle.api.modeldeployment import Spec
+from modelcycle.deployment.counting import counting
 from modelcycle.deployment.intent import rollout_id
 from modelcycle.deployment.manifests import deployment_name
 from modelcycle.deployment.progress import is_direct, progress, repeat
@@ -29,7 +30,8 @@ from modelcycle.deployment.world import World
 
 def step(world: World, spec: Spec) -> Transition:
     """All transitions that the world allows now."""
-    done = Transition(_recover(world, _forget_lost(world)))
+    state = _recover(world, _forget_lost(world))
+    done = Transition(state, counting(world, spec, state))
     for transition in (_retire, look, roll_back, execute, _return, _drop, judge_pods, repeat, progress, _start, _rest):
         done = transition(world, spec, done)
     return done

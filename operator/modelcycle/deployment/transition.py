@@ -10,6 +10,7 @@ from datetime import datetime
 from modelcycle.api.modeldeployment import DeploymentReason as Reason
 from modelcycle.api.modeldeployment import Spec
 from modelcycle.api.rollout import SetWeight
+from modelcycle.deployment.counting import UNSEEN, Counting
 from modelcycle.deployment.diagnose import Problem, diagnose
 from modelcycle.deployment.manifests import deployment_name
 from modelcycle.deployment.status import Canary, Rejection, RevisionRef, Stage, State, remember
@@ -32,11 +33,13 @@ class Transition:
     """The state after, and what happened on the way."""
 
     state: State
+    counts: Counting = UNSEEN
+    """What the latest reading is good for, for the whole decision: folding it into the evidence makes it no better or worse."""
     happened: tuple[Happening, ...] = ()
 
     def to(self, state: State, *happenings: Happening) -> "Transition":
         """One transition further."""
-        return Transition(state, (*self.happened, *happenings))
+        return replace(self, state=state, happened=(*self.happened, *happenings))
 
     def with_canary(self, canary: Canary, *happenings: Happening) -> "Transition":
         """The same with another canary."""

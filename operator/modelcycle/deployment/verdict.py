@@ -9,14 +9,14 @@ from modelcycle.api.conditions import Condition, Outcome
 from modelcycle.api.modeldeployment import DeploymentCondition, Spec
 from modelcycle.api.modeldeployment import DeploymentReason as Reason
 from modelcycle.api.rollout import Approval, Pause, percent
-from modelcycle.deployment.counting import CountsState, counting, is_overdue
+from modelcycle.deployment.counting import CountsState, is_overdue
 from modelcycle.deployment.forecast import duration, remaining, rounded
 from modelcycle.deployment.progress import APPLY_BOUND, is_approval_missing
 from modelcycle.deployment.rejection import standing_rejection
 from modelcycle.deployment.revision import Target
 from modelcycle.deployment.status import Canary, Grounds, RevisionRef, Stage, State
 from modelcycle.deployment.traffic import is_applied
-from modelcycle.deployment.transition import capacity, is_ready, label, problem_of, short
+from modelcycle.deployment.transition import Transition, capacity, is_ready, label, problem_of, short
 from modelcycle.deployment.world import Foreign, World
 
 
@@ -29,14 +29,15 @@ class Verdict:
     message: str
 
 
-def verdict(world: World, spec: Spec, state: State) -> Verdict:
+def verdict(world: World, spec: Spec, done: Transition) -> Verdict:
     """The first that applies wins: what a person must repair, then what is under way, then Ready."""
+    state = done.state
     return (
         _taken(world)
         or _untrusted(world, state)
         or _unresolved(world, state)
         or _rejected(world, state)
-        or _coming(world, spec, state)
+        or _coming(world, spec, done)
         or _serving(world, spec, state)
     )
 
@@ -108,8 +109,8 @@ def _rejected(world: World, state: State) -> Verdict | None:
     return Verdict(Outcome.STALLED, item.reason, text)
 
 
-def _coming(world: World, spec: Spec, state: State) -> Verdict | None:
-    target = world.target
+def _coming(world: World, spec: Spec, done: Transition) -> Verdict | None:
+    target, state = world.target, done.state
     if not isinstance(target, Target) or _is_stable(target, state):
         return None
     if spec.paused:
@@ -121,7 +122,7 @@ def _coming(world: World, spec: Spec, state: State) -> Verdict | None:
     ref = state.canary.ref
     wanted = capacity(spec, state, ref.revision)
     if is_ready(world, ref.revision, wanted):
-        return _compared(world, spec, state, state.canary)
+        return _compared(world, spec, done, state.canary)
     problem = problem_of(world, ref.revision)
     if problem is not None:
         return Verdict(Outcome.RECONCILING, problem.reason, f"{label(ref)}: {problem.message}{_keeps(state)}")
@@ -131,11 +132,11 @@ def _coming(world: World, spec: Spec, state: State) -> Verdict | None:
     return Verdict(Outcome.RECONCILING, Reason.PROMOTING if promoting else Reason.REVISION_STARTING, text)
 
 
-def _compared(world: World, spec: Spec, state: State, canary: Canary) -> Verdict:
+def _compared(world: World, spec: Spec, done: Transition, canary: Canary) -> Verdict:
     """What a canary waits for that has the pods it needs."""
+    state, counts = done.state, done.counts
     if is_approval_missing(world, spec, state):
         return _unapproved(world, spec, canary)
-    counts = counting(world, spec, state)
     rests_on_counts = canary.grounds in (Grounds.EVIDENCE, Grounds.TIME)
     if canary.stage in (Stage.CAPACITY, Stage.FORWARDING) and (counts.is_usable or not rests_on_counts):
         text = f"{label(canary.ref)} has its replicas; once it gets all requests the Service moves to it"
