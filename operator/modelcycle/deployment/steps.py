@@ -63,12 +63,14 @@ def _forget_lost(world: World) -> State:
 
 
 def _recover(world: World, state: State) -> State:
-    """A status that was lost (a restore without it) is found again in the cluster: what answers behind the Service is stable."""
-    selected = world.selected or ""
-    stored = world.revisions.get(selected)
-    if state.stable or state.canary or stored is None or not world.ready.get(selected):
+    """A status that was lost (a restore without it) is found again in the cluster: only what was stable ever stood behind the Service.
+
+    Whether its pods are Ready now is another question: with none, a new revision would take over without being compared to anything.
+    """
+    stored = world.revisions.get(world.selected or "")
+    if state.stable or state.canary or stored is None:
         return state
-    return replace(state, stable=RevisionRef(selected, stored.number, stored.digest, stored.uri))
+    return replace(state, stable=RevisionRef(stored.child.revision, stored.number, stored.digest, stored.uri))
 
 
 def _retire(world: World, spec: Spec, done: Transition) -> Transition:

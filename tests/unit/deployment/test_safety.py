@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 
+from fakes.canary_lab import canary_spec
 from fakes.deployment_lab import NAME, NAMESPACE, SYSTEM, Lab, digest, model
 from fakes.workloads import Behaviour
 from modelcycle.api.modeldeployment import Spec
@@ -89,3 +90,17 @@ async def test_lost_status_is_found_again_without_touching_pods() -> None:
     await lab.run(seconds=5)
     assert (lab.reason, lab.status["stable"]) == ("Serving", before)
     assert lab.kube.find(DEPLOYMENT, NAMESPACE) == children
+
+
+async def test_lost_status_of_pods_that_are_down_lets_no_new_revision_pass_uncompared() -> None:
+    lab = Lab()
+    lab.apply(**canary_spec("a"))
+    await lab.run(seconds=8)
+    lab._has_served = False  # the test takes the pods away
+    lab.behaviours[digest("a")] = Behaviour.SLOW
+    lab.workloads.kill(NAMESPACE, {"modelcycle.dev/deployment": NAME})
+    lab.kube.edit(MODEL_DEPLOYMENT, NAMESPACE, NAME, lambda body: body.pop("status"))
+    lab.apply(**canary_spec("b"))
+    await lab.run(seconds=60)
+    assert (lab.status["stable"]["digest"], lab.serving) == (digest("a"), "a")
+    assert lab.status["canary"]["digest"] == digest("b")
