@@ -32,7 +32,8 @@ def step(world: World, spec: Spec) -> Transition:
     """All transitions that the world allows now."""
     state = _recover(world, _forget_lost(world))
     done = Transition(state, counting(world, spec, state))
-    for transition in (_retire, look, roll_back, execute, _return, _drop, judge_pods, repeat, progress, _start, _rest):
+    order = (_arrive, look, roll_back, execute, _return, _drop, judge_pods, repeat, progress, _start, _retire, _rest)
+    for transition in order:
         done = transition(world, spec, done)
     return done
 
@@ -73,19 +74,12 @@ def _recover(world: World, state: State) -> State:
     return replace(state, stable=RevisionRef(stored.child.revision, stored.number, stored.digest, stored.uri))
 
 
-def _retire(world: World, spec: Spec, done: Transition) -> Transition:
-    state = done.state
-    if state.retiring is None or state.stable is None:
+def _arrive(world: World, spec: Spec, done: Transition) -> Transition:
+    """The Service is seen on the new revision: the guard window begins."""
+    state, retiring = done.state, done.state.retiring
+    if retiring is None or retiring.moved_at or state.stable is None or world.selected != state.stable.revision:
         return done
-    moved_at = state.retiring.moved_at
-    if moved_at is None:
-        if world.selected != state.stable.revision:
-            return done
-        return replace(done, state=replace(state, retiring=replace(state.retiring, moved_at=world.now)))
-    if world.now - moved_at < spec.guard_window:
-        return done
-    note = f"{label(state.stable)} serves alone; {label(state.retiring.ref)} is scaled down and drains"
-    return done.to(replace(state, retiring=None), Happening("ReplacementFinished", "Retire", note))
+    return replace(done, state=replace(state, retiring=replace(retiring, moved_at=world.now)))
 
 
 def _return(world: World, spec: Spec, done: Transition) -> Transition:
@@ -109,6 +103,17 @@ def _drop(world: World, spec: Spec, done: Transition) -> Transition:
         return done
     note = f"{label(canary.ref)} is dropped: the spec no longer asks for it, or no key is trusted"
     return done.to(without_canary(done.state, world.now), Happening("RevisionDropped", "Drop", note))
+
+
+def _retire(world: World, spec: Spec, done: Transition) -> Transition:
+    """The guard window is over. Looked at after `_start`: a revision that is asked for again is warm for as long as its pods are there."""
+    state, retiring = done.state, done.state.retiring
+    if retiring is None or retiring.moved_at is None or state.stable is None:
+        return done
+    if world.now - retiring.moved_at < spec.guard_window:
+        return done
+    note = f"{label(state.stable)} serves alone; {label(retiring.ref)} is scaled down and drains"
+    return done.to(replace(state, retiring=None), Happening("ReplacementFinished", "Retire", note))
 
 
 def _rest(world: World, spec: Spec, done: Transition) -> Transition:

@@ -1,7 +1,10 @@
 """A ModelDeployment's life in the laboratory: first rollout, replacement, refusals, changes of mind."""
 
+from datetime import timedelta
+
 import pytest
 
+from fakes.canary_lab import canary_spec
 from fakes.deployment_lab import IMAGE, NAME, NAMESPACE, OTHER_PEM, PEM, Lab, digest, model
 from fakes.workloads import Behaviour
 from modelcycle.kube.kinds import CONTROLLER_REVISION, DEPLOYMENT, MODEL_DEPLOYMENT, SERVICE
@@ -225,6 +228,21 @@ async def test_revert_inside_the_guard_window_is_warm() -> None:
     assert (lab.serving, lab.sizes()) == ("a", {"a": 2, "b": 2})
     await lab.run(seconds=60)
     assert (lab.reason, lab.sizes()) == ("Serving", {"a": 2, "b": 0})
+
+
+async def test_revert_that_is_seen_too_late_is_warm_while_the_old_pods_are_there() -> None:
+    """Nobody looked when the guard window ended, or the same edit makes it shorter."""
+    lab = await serving()
+    lab.apply(model=model("b"), server={"replicas": 2})
+    await lab.run(until=lambda: lab.reason == "GuardWindow")
+    lab.now += timedelta(minutes=10)
+    lab.apply(**canary_spec("a"))
+    sizes = []
+    for _ in range(8):
+        await lab.run(seconds=1)
+        sizes.append(lab.sizes()["a"])
+    assert (lab.serving, min(sizes)) == ("a", 2)
+    assert lab.status["history"][-1]["reason"] == "Ready"
 
 
 async def test_paused_starts_nothing_and_goes_on_later_delivery_61() -> None:
