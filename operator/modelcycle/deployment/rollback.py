@@ -59,8 +59,9 @@ def roll_back(world: World, spec: Spec, done: Transition) -> Transition:
 
 
 def _compared(analysis: AnalysisState) -> str:
-    """`errors 9.1 % against 0.2 %`."""
-    return f"errors {_rate(analysis.evidence.canary)} against {_rate(analysis.evidence.stable)}"
+    """`errors 9.1 % against 0.2 %`, and whether the canary would not even take these requests."""
+    rates = f"errors {_rate(analysis.evidence.canary)} against {_rate(analysis.evidence.stable)}"
+    return f"{rates}, mostly requests that it refuses (4xx) and stable answers" if mostly_refused(analysis) else rates
 
 
 def _rate(counts: Counts) -> str:

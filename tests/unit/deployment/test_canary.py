@@ -1,5 +1,7 @@
 """A canary's life in the laboratory: shares step by step, evidence, promotion, and what takes it back."""
 
+import pytest
+
 from fakes.canary_lab import canary_spec, shares, started, strategy
 from fakes.deployment_lab import NAMESPACE, Lab, digest, model
 from fakes.workloads import Behaviour
@@ -64,11 +66,13 @@ async def test_subtly_worse_canary_is_taken_back_by_evidence_monitoring_23() -> 
     assert "against" in lab.condition("Ready")["message"]  # type: ignore[index]
 
 
-async def test_canary_that_refuses_what_stable_accepts_is_incompatible() -> None:
+@pytest.mark.parametrize("part", [1.0, 0.2])
+async def test_canary_that_refuses_what_stable_accepts_is_incompatible(part: float) -> None:
     lab = await started()
-    lab.arms.refusing[digest("b")] = 1.0
-    await lab.run(seconds=30, until=lambda: lab.reason == "IncompatibleSignature")
+    lab.arms.refusing[digest("b")] = part
+    await lab.run(seconds=60, until=lambda: lab.reason == "IncompatibleSignature")
     assert (lab.reason, lab.arms.bad_answers) == ("IncompatibleSignature", 0)
+    assert "mostly requests that it refuses" in lab.condition("Ready")["message"]  # type: ignore[index]
 
 
 async def test_rejected_model_from_another_place_is_the_same_model() -> None:
