@@ -158,9 +158,11 @@ class Line:
         }
         self.kubectl.place(self.ground.plant.deployment(self.name, **{**whole, **spec}))
 
-    def wait(self, until: Until, *, each: Callable[[dict[str, Any]], None] | None = None) -> dict[str, Any]:
+    def wait(
+        self, until: Until, *, seconds: float = SECONDS, each: Callable[[dict[str, Any]], None] | None = None
+    ) -> dict[str, Any]:
         """Poll the ModelDeployment."""
-        return self.kubectl.wait("modeldeployment", self.name, until, SECONDS, each=each)
+        return self.kubectl.wait("modeldeployment", self.name, until, seconds, each=each)
 
     def ended(self, *, each: Callable[[dict[str, Any]], None] | None = None) -> dict[str, Any]:
         """The ModelDeployment when there is nothing left to do about the spec that was asked for last."""

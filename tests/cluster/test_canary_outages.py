@@ -5,17 +5,15 @@ Both end as they would have undisturbed.
 
 import os
 import signal
-import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, replace
 from typing import Any
 
 import pytest
 
 from canary_ground import Ground, Line, Model, canary, counted, eventually, reason, rejections, watched
-from demo import dashboard
 from demo.kubectl import Kubectl, describe, is_current, is_stalled
+from outage import Outage, told, without_prometheus
 from processes import operators
 
 pytestmark = [pytest.mark.alone, pytest.mark.timeout(900)]
@@ -47,35 +45,14 @@ def lines(asked: dict[str, Line], broken: Model) -> dict[str, Line]:
     return asked
 
 
-@dataclass(frozen=True, slots=True)
-class Outage:
-    """Prometheus was stopped at `began` (monotonic); every state of the rollout that asks it is in `states`."""
-
-    prometheus: Kubectl
-    began: float
-    states: list[dict[str, Any]]
-
-    def end(self) -> None:
-        """Start it again."""
-        self.prometheus.run("scale", "deployment/prometheus", "--replicas=1")
-        self.prometheus.run("rollout", "status", "deployment/prometheus", "--timeout=120s")
-
-
 @pytest.fixture(scope="module")
-def outage(system: Kubectl, ground: Ground, lines: dict[str, Line], broken: Model) -> Iterator[Outage]:
+def outage(ground: Ground, lines: dict[str, Line], broken: Model) -> Iterator[Outage]:
     """A rollout that is judged by Prometheus is under way when Prometheus stops."""
     line = lines["metered"]
     line.ask(ground.equal, analysis=BY_PROMETHEUS)
     line.wait(lambda o: counted(o)[0] > 0)
-    ended = Outage(replace(system, namespace=dashboard.NAMESPACE), time.monotonic(), [])
-    with watched(line) as states:
-        recording = threading.Thread(target=lambda: ended.states.extend(states), daemon=True)
-        recording.start()
-        try:
-            ended.prometheus.run("scale", "deployment/prometheus", "--replicas=0")
-            yield ended
-        finally:
-            ended.end()
+    with without_prometheus(line) as begun:
+        yield begun
 
 
 Point = Callable[[Mapping[str, Any]], bool]
@@ -144,7 +121,7 @@ def test_prometheus_stopped_for_a_minute_holds_the_rollout_delivery_32_monitorin
     line.wait(lambda o: reason(o) == "MetricsUnavailable" and "Prometheus" in describe(o))
     during = list(outage.states)
     assert {(canary(o)["digest"], canary(o)["weight"]["desired"]) for o in during} == {(ground.equal.digest, "50")}
-    assert {reason(o) for o in during} <= {"CanaryInProgress", "MetricsUnavailable"}
+    assert told(during) == ["CanaryInProgress", "MetricsUnavailable"]
     outage.end()
     done = line.ended()
     assert is_current(done), describe(done)
