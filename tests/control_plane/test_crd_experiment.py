@@ -47,6 +47,7 @@ PIPELINE = [
     {"name": "model", "estimator": "sklearn.linear_model.LogisticRegression", "fixed": {"max_iter": 500}},
 ]
 KEY = {"keySecretRef": {"name": "k"}}
+NOT_WORSE = {"notWorseThan": {"modelDeployment": "scrap"}}
 
 ACCEPTED: dict[str, Spec] = {
     "minimal": spec(),
@@ -66,6 +67,14 @@ ACCEPTED: dict[str, Spec] = {
         trainer={"estimator": "sklearn.svm.SVC", "fixed": {"a": None, "b": [1, "x"], "c": {"d": True}}}
     ),
     "two secrets": spec(seal=KEY, **data(secretRef={"name": "store"})),
+    "acceptance": spec(
+        acceptance=[
+            {"metric": "roc_auc", "minimum": "0.9"},
+            {"metric": "log_loss", "maximum": "1e-1", "minimum": "-1"},
+            {"notWorseThan": {"modelDeployment": "scrap", "tolerance": "0.01"}},
+        ]
+    ),
+    "acceptance of the same on both sides": spec(acceptance=[{"metric": "r2", "minimum": "0.5", "maximum": "0.5"}]),
     "volumes": spec(**data(uri="pvc://claim/train.csv"), output={"uri": "pvc://claim/models"}),
     "resources": resources(requests={"cpu": 1, "memory": "512Mi"}, limits={"memory": "0.5Gi", "nvidia.com/gpu": 1}),
 }
@@ -163,6 +172,32 @@ REFUSED: dict[str, tuple[Spec, str, str]] = {
     "unknown scheme": (spec(**data(uri="ftp://factory/x.csv")), "data.uri", "should match"),
     "holdout of nothing": (spec(**data(split={"holdoutFraction": "0.0"})), "holdoutFraction", "should match"),
     "short digest": (spec(**data(digest="sha256:abc")), "data.digest", "71"),
+    "two comparisons": (spec(acceptance=[NOT_WORSE, NOT_WORSE]), "acceptance", "holds at most one notWorseThan"),
+    "demand of nothing": (spec(acceptance=[{}]), "acceptance[0]", "either metric (with minimum or maximum) or"),
+    "two demands in one item": (
+        spec(acceptance=[{"metric": "f1", "minimum": "1", **NOT_WORSE}]),
+        "acceptance[0]",
+        "either metric (with minimum or maximum) or notWorseThan",
+    ),
+    "metric without bound": (spec(acceptance=[{"metric": "f1"}]), "metric", "metric f1 needs a minimum or a maximum"),
+    "bound without metric": (spec(acceptance=[{**NOT_WORSE, "minimum": "1"}]), "acceptance[0]", "go with metric"),
+    "minimum above maximum": (
+        spec(acceptance=[{"metric": "f1", "minimum": "1e0", "maximum": "0.9"}]),
+        "minimum",
+        "minimum must not be greater than maximum",
+    ),
+    "unquoted minimum": (spec(acceptance=[{"metric": "f1", "minimum": 0.9}]), "minimum", "string"),
+    "negative tolerance": (
+        spec(acceptance=[{"notWorseThan": {"modelDeployment": "scrap", "tolerance": "-0.1"}}]),
+        "tolerance",
+        "should match",
+    ),
+    "comparison with nothing": (spec(acceptance=[{"notWorseThan": {}}]), "modelDeployment", "Required value"),
+    "latency, which is not offered yet": (
+        spec(acceptance=[{"latency": {"p99": "2ms"}}]),
+        "latency",
+        "unknown field",
+    ),
     "no data": ({k: v for k, v in spec().items() if k != "data"}, "data", "Required value"),
 }
 
@@ -216,6 +251,7 @@ CHANGES: dict[str, Spec] = {
 STILL: list[Spec] = [
     {"maxTrialCount": 50},
     {"suspend": True},
+    {"acceptance": [{"metric": "roc_auc", "minimum": "0.9"}, NOT_WORSE]},
     {"objective": {"type": "maximize", "objectiveMetricName": "roc_auc", "goal": 0.9}},
     data(secretRef={"name": "store"}),
     {"trainer": {"estimator": "sklearn.svm.SVC", "fixed": {"C": 1}, "resources": {"limits": {"memory": "1Gi"}}}},

@@ -56,6 +56,7 @@ def test_operator_makes_a_retrain_once_and_can_never_change_it_monitoring_36(kub
     stored = json.loads(kubectl("create", OPERATOR, "-f", "-", "-o", "json", stdin=body))
     assert {**stored["spec"]["data"], "uri": "", "digest": ""} == {**template["spec"]["data"], "uri": "", "digest": ""}
     assert (stored["spec"]["data"]["uri"], stored["spec"]["data"]["digest"]) == (DATA.uri, DATA.digest)
+    assert stored["spec"]["acceptance"] == [{"notWorseThan": {"modelDeployment": "scrap", "tolerance": "0"}}]
     assert "ownerReferences" not in stored["metadata"]
     found = kubectl("get", "experiments", "-n", namespace, "-l", "modelcycle.dev/lineage=scrap", "-o", "name")
     assert found.split() == [f"experiment.modelcycle.dev/{asked.experiment}"]

@@ -22,7 +22,7 @@ from modelcycle.engine.executor import Executor
 from modelcycle.engine.plan import Emit, Key
 from modelcycle.experiment.reconciler import ExperimentReconciler
 from modelcycle.kube.errors import ApiError
-from modelcycle.kube.kinds import CONFIG_MAP, EXPERIMENT, JOB
+from modelcycle.kube.kinds import CONFIG_MAP, EXPERIMENT, JOB, MODEL_DEPLOYMENT
 from modelcycle.settings import Settings
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
@@ -33,6 +33,8 @@ MINIMAL: Mapping[str, Any] = {
     "trainer": {"estimator": "sklearn.ensemble.HistGradientBoostingClassifier"},
     "output": {"uri": "s3://models/scrap"},
 }
+DEPLOYED = "sha256:" + "1" * 64
+NOT_WORSE: Mapping[str, Any] = {"notWorseThan": {"modelDeployment": "scrap", "tolerance": "0"}}
 DEPTH = {"name": "max_depth", "parameterType": "int", "feasibleSpace": {"min": "1", "max": "50"}}
 
 
@@ -117,6 +119,15 @@ class Lab:
             )
         else:
             self.kube.edit(EXPERIMENT, KEY.namespace, KEY.name, lambda o: o.update(spec=copy.deepcopy(dict(spec))))
+
+    def deploy(self, digest: str | None = DEPLOYED) -> None:
+        """The ModelDeployment `scrap` serves this model from now on; None: it serves none."""
+        status = {"stable": {"uri": f"s3://models/{digest}", "digest": digest}} if digest else {}
+        if self.kube.read(MODEL_DEPLOYMENT, KEY.namespace, "scrap") is None:
+            body = {"metadata": {"name": "scrap"}, "spec": {}, "status": status}
+            self.kube.seed(MODEL_DEPLOYMENT, KEY.namespace, body)
+        else:
+            self.kube.edit(MODEL_DEPLOYMENT, KEY.namespace, "scrap", lambda o: o.update(status=status))
 
     def reconcile(self) -> float | None:
         """One reconciliation; seconds until the next one that it asks for. A crash or an API error: at once again."""

@@ -6,7 +6,7 @@ their pods by the garbage collection of `MemoryKube`.
 
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
@@ -18,6 +18,8 @@ from modelcycle_bundle.contract import (
     EXIT_FAILED,
     EXIT_RETRY,
     CollectTask,
+    CompareResult,
+    CompareTask,
     FailureClass,
     InspectResult,
     InspectTask,
@@ -57,6 +59,12 @@ def sealed(task: SealTask) -> SealResult:
     return SealResult(uri, task.candidate_digest, KEY_HINT, 4096, 32)
 
 
+def compared(task: CompareTask) -> CompareResult:
+    """The candidate is the better one."""
+    measured = CompareResult(candidate_digest=task.candidate_digest, deployed_digest=task.deployed_digest, rows=114)
+    return replace(measured, metric=task.metric, candidate="0.9", deployed="0.8")
+
+
 @dataclass
 class Programs:
     """What the training image does. A `str` result is a raw termination message."""
@@ -68,6 +76,8 @@ class Programs:
         task.index, "roc_auc", {"roc_auc": "0.5"}, candidate(task.index), DATA_DIGEST
     )
 
+    compare: Callable[[CompareTask], CompareResult | str] = compared
+
     def run(self, kind: TaskKind, text: str) -> tuple[int, str]:
         """Exit code and termination message of a task."""
         result: Any
@@ -77,6 +87,8 @@ class Programs:
             result = self.trial(from_json(TrialTask, text))
         elif kind is TaskKind.SEAL:
             result = self.seal(from_json(SealTask, text))
+        elif kind is TaskKind.COMPARE:
+            result = self.compare(from_json(CompareTask, text))
         else:
             result = self.collect(from_json(CollectTask, text))
         if isinstance(result, str):

@@ -74,7 +74,7 @@ class Lab:
         deployment = {
             "metadata": {"name": "scrap"},
             "spec": {"model": {"experimentRef": {"name": "scrap"}}},
-            "status": {"stable": {"digest": LIVE_MODEL}},
+            "status": {"stable": {"uri": "s3://m/1", "digest": LIVE_MODEL}},
         }
         self.kube.seed(MODEL_DEPLOYMENT, NAMESPACE, deployment)
         self.configure()

@@ -1,7 +1,11 @@
-"""An Experiment survives the death of the operator at any write, and any write that is lost or lands unheard: same end, no second Job."""
+"""An Experiment survives the death of the operator at any write, and any write that is lost or lands unheard: same end, no second Job.
+
+Both ends: the best trial is not worse than what serves and is sealed; it is worse and nothing is.
+"""
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -9,9 +13,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from budget import examples
-from fakes.experiment_lab import Lab, search
+from fakes.experiment_lab import NOT_WORSE, Lab, search
 from fakes.faults import Hook, RaiseAt, Write, conflict, crash, lost_response, no_fault
-from fakes.jobs import trained
+from fakes.jobs import compared, trained
 from modelcycle_bundle.contract import Failure, FailureClass, FailureReason, TrialResult, TrialTask
 
 WRITES = 40
@@ -27,44 +31,54 @@ def mixed(task: TrialTask) -> TrialResult | str:
     return trained(task)
 
 
-def run(before: Hook[Write] = no_fault, after: Hook[Write] = no_fault) -> Lab:
+def run(before: Hook[Write] = no_fault, after: Hook[Write] = no_fault, deployed: str = "0.8") -> Lab:
+    """`deployed` is the figure of the model that serves; the candidate's is 0.9."""
     lab = Lab()
     lab.jobs.programs.trial = mixed
+    lab.jobs.programs.compare = lambda task: replace(compared(task), deployed=deployed)
+    lab.deploy()
     lab.kube.before_write, lab.kube.after_write = before, after
-    lab.apply(search())
+    lab.apply(search(acceptance=[NOT_WORSE]))
     lab.settle()
     return lab
 
 
 def end_state(lab: Lab) -> dict[str, Any]:
     """What must not depend on faults: all but times."""
-    kept = ("trials", "summary", "failures", "currentOptimalTrial", "model", "data", "signingKey")
+    kept = ("trials", "summary", "failures", "currentOptimalTrial", "model", "acceptance", "data", "signingKey")
     lines = sorted(json.loads(line)["index"] for line in lab.ledger())
     return {key: lab.status.get(key) for key in kept} | {"ready": lab.ready, "jobs": lab.job_names(), "lines": lines}
 
 
-HEALTHY = end_state(run())
+HEALTHY = {deployed: end_state(run(deployed=deployed)) for deployed in ("0.8", "0.95")}
 
 
-def check(lab: Lab) -> None:
-    assert end_state(lab) == HEALTHY
+def check(lab: Lab, deployed: str = "0.8") -> None:
+    assert end_state(lab) == HEALTHY[deployed]
     assert len(lab.jobs.started) == len(set(lab.jobs.started))
 
 
 def test_the_healthy_run_records_each_trial_once() -> None:
-    assert HEALTHY["lines"] == [0, 1, 2, 3]
-    assert HEALTHY["ready"][1] == "Succeeded"
-    assert HEALTHY["jobs"] == ["t1"]
+    assert [end["lines"] for end in HEALTHY.values()] == [[0, 1, 2, 3]] * 2
+    assert [end["ready"][1] for end in HEALTHY.values()] == ["Succeeded", "WorseThanDeployed"]
+    assert [end["jobs"] for end in HEALTHY.values()] == [["t1"]] * 2
+    assert [bool(end["model"]) for end in HEALTHY.values()] == [True, False]
 
 
+def test_a_whole_run_ends_before_the_positions_do() -> None:
+    assert len(run().kube.writes) < WRITES
+
+
+@pytest.mark.parametrize("deployed", HEALTHY)
 @pytest.mark.parametrize("position", range(WRITES))
-def test_crash_before_a_write_engineering_1(position: int) -> None:
-    check(run(before=RaiseAt(position, crash)))
+def test_crash_before_a_write_engineering_1(position: int, deployed: str) -> None:
+    check(run(before=RaiseAt(position, crash), deployed=deployed), deployed)
 
 
+@pytest.mark.parametrize("deployed", HEALTHY)
 @pytest.mark.parametrize("position", range(WRITES))
-def test_crash_after_a_write_engineering_2(position: int) -> None:
-    check(run(after=RaiseAt(position, crash)))
+def test_crash_after_a_write_engineering_2(position: int, deployed: str) -> None:
+    check(run(after=RaiseAt(position, crash), deployed=deployed), deployed)
 
 
 @pytest.mark.parametrize("position", range(WRITES))

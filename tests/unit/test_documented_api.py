@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from modelcycle.api.acceptance import AcceptanceReason
 from modelcycle.api.driftmonitor import MonitorCondition, MonitorReason
 from modelcycle.api.experiment import ExperimentCondition, ExperimentReason
 from modelcycle.api.modeldeployment import DeploymentCondition, DeploymentReason
@@ -15,6 +16,7 @@ DOCS = Path(__file__).parents[2] / "docs"
 PAGES: list[tuple[str, str, type[StrEnum]]] = [
     ("experiment.md", "Reasons", ExperimentReason),
     ("experiment.md", "Conditions", ExperimentCondition),
+    ("experiment.md", "Acceptance", AcceptanceReason),
     ("modeldeployment.md", "Reasons", DeploymentReason),
     ("modeldeployment.md", "Conditions", DeploymentCondition),
     ("driftmonitor.md", "Reasons", MonitorReason),

@@ -12,6 +12,8 @@ from decimal import Decimal, InvalidOperation
 from enum import StrEnum
 from typing import Any, Final
 
+from modelcycle.api import acceptance
+from modelcycle.api.acceptance import Acceptance
 from modelcycle_bundle.contract import JsonValue
 
 DEFAULT_KEY_SECRET: Final = "modelcycle-signing-key"
@@ -27,6 +29,8 @@ class ExperimentReason(StrEnum):
 
     SEARCHING = "Searching"
     """Trials are running or about to."""
+    COMPARING = "Comparing"
+    """The best candidate and the deployed model are being measured on the same hold-out rows."""
     SEALING = "Sealing"
     """The best candidate is being checked, signed and published."""
     SUCCEEDED = "Succeeded"
@@ -45,6 +49,16 @@ class ExperimentReason(StrEnum):
     """As many trials failed as `maxFailedTrialCount` allows."""
     NO_USABLE_TRIAL = "NoUsableTrial"
     """All trials are done and none has a usable objective."""
+    BELOW_MINIMUM = "BelowMinimum"
+    """A metric of the best trial is below its minimum in `spec.acceptance`: nothing is sealed."""
+    ABOVE_MAXIMUM = "AboveMaximum"
+    """A metric of the best trial is above its maximum in `spec.acceptance`: nothing is sealed."""
+    ACCEPTANCE_METRIC_MISSING = "AcceptanceMetricMissing"
+    """The best trial has no metric of a name in `spec.acceptance`: nothing is sealed."""
+    WORSE_THAN_DEPLOYED = "WorseThanDeployed"
+    """The best trial is worse than the deployed model on the same hold-out rows: nothing is sealed."""
+    NOT_COMPARABLE = "NotComparable"
+    """The deployed model cannot be measured on these data: nothing is sealed."""
     IMAGE_UNAVAILABLE = "ImageUnavailable"
     """The training image could not be pulled."""
     CONTAINER_START_FAILED = "ContainerStartFailed"
@@ -257,6 +271,7 @@ class ExperimentSpec:
     output_secret: str | None
     search_hash: str
     """Eight hex digits over what a trial's result depends on; results under another hash do not count."""
+    acceptance: Acceptance
 
 
 def parse(obj: Mapping[str, Any]) -> ExperimentSpec:
@@ -296,6 +311,7 @@ def _parse(spec: Mapping[str, Any]) -> ExperimentSpec:
         output_uri=spec["output"]["uri"].rstrip("/"),
         output_secret=spec["output"].get("secretRef", {}).get("name"),
         search_hash=search_hash(spec),
+        acceptance=acceptance.parse(spec.get("acceptance", ())),
     )
 
 

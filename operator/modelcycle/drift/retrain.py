@@ -12,7 +12,7 @@ from typing import Any
 
 from modelcycle.api.conditions import timestamp
 from modelcycle.api.driftmonitor import Mode, Monitor, RetrainSpec
-from modelcycle.api.experiment import ExperimentSpec, SpecError, parse
+from modelcycle.api.experiment import ExperimentReason, ExperimentSpec, SpecError, parse
 from modelcycle.drift import retrain_manifests as manifests
 from modelcycle.drift.retrain_state import Asked, NewData, RetrainState, RetrainWish
 from modelcycle.engine.plan import Action, Create, Delete, Emit, EventType
@@ -44,6 +44,8 @@ class RetrainReason(StrEnum):
     """The new Experiment runs."""
     RETRAINED = "Retrained"
     """The new Experiment has sealed a model; those that follow the lineage judge it."""
+    RETRAIN_NOT_BETTER = "RetrainNotBetter"
+    """The retrained model is worse than the live one on the same holdout: the old one stays."""
     RETRAIN_FAILED = "RetrainFailed"
     """The new Experiment is stalled or was deleted: the old model stays."""
 
@@ -303,6 +305,8 @@ def _standing(world: RetrainWorld, asked: Asked) -> _Standing:
     ready = said.get("Ready", {})
     words = f"{ready['reason']}: {ready.get('message', '')}" if ready.get("reason") else "about to start"
     if said.get("Stalled", {}).get("status") == "True":
+        if ready.get("reason") == ExperimentReason.WORSE_THAN_DEPLOYED:
+            return _Standing(_not_better(asked, status), f"Experiment {name} is worse than what serves")
         text = f"Experiment {name} is stalled, what serves stays: {words}"
         return _Standing(RetrainFinding(RetrainReason.RETRAIN_FAILED, text), f"Experiment {name} is stalled")
     return _Standing(_retraining(asked, words), f"retraining as Experiment {name}", running=True)
@@ -317,6 +321,17 @@ def _retrained(asked: Asked, model: str) -> RetrainFinding:
     rollout = "that served already: no rollout follows" if model == asked.live else "for those that follow the lineage"
     text = f"Experiment {asked.experiment} made model {_short(model)} {rollout}"
     return RetrainFinding(RetrainReason.RETRAINED, f"{text}, from {_described(asked.data)}")
+
+
+def _not_better(asked: Asked, status: Mapping[str, Any]) -> RetrainFinding:
+    found = status.get("acceptance") or {}
+    figures = (
+        f"{found.get('metric')} {found.get('candidate')} against {found.get('deployed')} of model "
+        f"{_short(str(found.get('deployedDigest')))} on {found.get('rows')} rows"
+    )
+    text = f"the retrained model is worse on the same holdout: the old one stays: {figures}"
+    whole = f"{text}; Experiment {asked.experiment} on {_described(asked.data)}"
+    return RetrainFinding(RetrainReason.RETRAIN_NOT_BETTER, whole)
 
 
 def _described(data: NewData) -> str:

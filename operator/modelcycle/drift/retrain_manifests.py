@@ -84,11 +84,15 @@ def experiment_name(monitor: Monitor, root: str, data_digest: str) -> str:
 
 
 def experiment(monitor: Monitor, spec: RetrainSpec, template: Object, asked: Asked) -> dict[str, Any]:
-    """The new Experiment: the template's spec on the data that were found, pinned. A template that is suspended is not a wish to wait."""
+    """The new Experiment: the template's spec on the data that were found, pinned. A template that is suspended is not a wish to wait.
+
+    It always has to show that it is not worse than what the monitor's target serves: that is the model it is to replace.
+    """
     wanted = copy.deepcopy({key: value for key, value in template["spec"].items() if key != "suspend"})
     wanted["data"] |= {"uri": asked.data.uri, "digest": asked.data.digest}
     if spec.secret is not None:
         wanted["data"]["secretRef"] = {"name": spec.secret}
+    wanted["acceptance"] = _not_worse_than(monitor.spec.target, wanted.get("acceptance", []))
     window = f"{timestamp(asked.wish.window_start)}/{timestamp(asked.wish.window_end)}"
     return {
         "apiVersion": EXPERIMENT.api_version,
@@ -111,6 +115,13 @@ def experiment(monitor: Monitor, spec: RetrainSpec, template: Object, asked: Ask
         },
         "spec": wanted,
     }
+
+
+def _not_worse_than(target: str, template: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The template's demands; its comparison with `target` stays, one with another ModelDeployment gives way to it."""
+    if any(item.get("notWorseThan", {}).get("modelDeployment") == target for item in template):
+        return template
+    return [*(item for item in template if "notWorseThan" not in item), {"notWorseThan": {"modelDeployment": target}}]
 
 
 def is_ours(monitor: Monitor, found: Object) -> bool:

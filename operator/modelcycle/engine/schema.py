@@ -10,7 +10,7 @@ from modelcycle.kube.kinds import CUSTOM_RESOURCE_DEFINITION, GROUP, Kind
 from modelcycle.kube.port import Kube, Object
 
 SCHEMA_ANNOTATION: Final = f"{GROUP}/schema"
-SCHEMA_NEEDED: Final = 2
+SCHEMA_NEEDED: Final = 3
 CHECK_EVERY_SECONDS: Final = 60.0
 WAIT_SECONDS: Final = 2.0
 

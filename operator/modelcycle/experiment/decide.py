@@ -19,9 +19,10 @@ from modelcycle.api.experiment import (
     canonical,
     parse,
 )
-from modelcycle.engine.plan import Action, Apply, Create, Delete, Emit, EventType, Plan, WriteStatus
+from modelcycle.engine.plan import Action, Apply, Create, Emit, EventType, Plan, WriteStatus
+from modelcycle.experiment import acceptance, comparison, manifests, sealing, status, tasks, tidying, trials
 from modelcycle.experiment import inspection as inspections
-from modelcycle.experiment import manifests, sealing, status, tasks, trials
+from modelcycle.experiment.acceptance import Judgement
 from modelcycle.experiment.explain import condition_reason, describe
 from modelcycle.experiment.history import History, best, reaches_goal
 from modelcycle.experiment.inspection import Inspection
@@ -34,12 +35,10 @@ from modelcycle.experiment.trials import Trials
 from modelcycle.experiment.world import World
 from modelcycle.jobs.manifests import Owner
 from modelcycle.jobs.records import TaskState, read_task
-from modelcycle.jobs.views import JobState, JobView
+from modelcycle.jobs.views import JobView
 from modelcycle.kube.kinds import CONFIG_MAP, EXPERIMENT, JOB
 from modelcycle_bundle.contract import TaskKind
 
-KEPT_FAILURES: Final = 3
-"""Jobs of failed trials that stay for their logs."""
 SPEC_LIMIT: Final = 64 * 1024
 EVENTS_PER_LOOK: Final = 5
 NAME_RETRY_SECONDS: Final = 30.0
@@ -73,6 +72,7 @@ class Verdict:
     standing: Standing
     may_start: bool = False
     stops_trials: bool = False
+    acceptance: Judgement | None = None
     sealing: Sealing | None = None
 
 
@@ -121,7 +121,8 @@ def _judge(at: Situation) -> Verdict:
     """The first gate that applies."""
     spec, world = at.spec, at.world
     if at.over and at.best is not None and sealing.is_sealed(world, at.best):
-        return Verdict(Standing(Outcome.READY, ExperimentReason.SUCCEEDED, _success(at)), stops_trials=True)
+        said = acceptance.words(world, at.best)
+        return Verdict(Standing(Outcome.READY, ExperimentReason.SUCCEEDED, _success(at, said)), stops_trials=True)
     secret = _forbidden_secret(spec)
     if secret is not None:
         return _stalled(at, ExperimentReason.FORBIDDEN_SECRET, secret, stops_trials=True)
@@ -136,7 +137,7 @@ def _judge(at: Situation) -> Verdict:
         text = describe(problem, world.namespace, spec.key_secret)
         return _stalled(at, condition_reason(problem), text, stops_trials=at.inspection.stops_trials)
     if at.over and at.best is not None and at.inspection.passed:
-        return _seal(at, at.best)
+        return _finish(at, at.best)
     return _search(at)
 
 
@@ -160,23 +161,32 @@ def _search(at: Situation) -> Verdict:
     return Verdict(standing, may_start=at.inspection.passed or at.inspection.first_try)
 
 
-def _seal(at: Situation, winner: Entry) -> Verdict:
+def _finish(at: Situation, winner: Entry) -> Verdict:
+    """The search is over: judge its best trial, then seal it."""
     if at.spec.suspend:
         text = f"spec.suspend is true: trial {winner.index} is not sealed yet"
         return Verdict(
             Standing(Outcome.RECONCILING, ExperimentReason.SUSPENDED, text, suspended=True), stops_trials=True
         )
+    judged = acceptance.judge(at.world, at.spec, winner)
+    if judged.standing is not None:
+        return Verdict(judged.standing, stops_trials=True, acceptance=judged)
+    return _seal(at, winner, judged)
+
+
+def _seal(at: Situation, winner: Entry, judged: Judgement) -> Verdict:
     found = sealing.look(at.world, at.spec, winner)
     record = found.record
     if record is not None and record.state is TaskState.PASSED:
-        standing = Standing(Outcome.READY, ExperimentReason.SUCCEEDED, _success(at))
+        said = str(judged.shown.get("message", ""))
+        standing = Standing(Outcome.READY, ExperimentReason.SUCCEEDED, _success(at, said))
     elif record is not None and record.state is TaskState.FAILED and record.problem is not None:
         text = f"sealing trial {winner.index}: {describe(record.problem, at.world.namespace, at.spec.key_secret)}"
         standing = Standing(Outcome.STALLED, condition_reason(record.problem), text)
     else:
         text = f"sealing trial {winner.index} ({best_text(winner)}) of {len(at.history.settled)} trials"
         standing = Standing(Outcome.RECONCILING, ExperimentReason.SEALING, text)
-    return Verdict(standing, stops_trials=True, sealing=found)
+    return Verdict(standing, stops_trials=True, acceptance=judged, sealing=found)
 
 
 def _forbidden_secret(spec: ExperimentSpec) -> str | None:
@@ -196,10 +206,11 @@ def _progress_text(at: Situation, running: int | None = None) -> str:
     return text + (f"; {unreadable} ledger lines are unreadable" if unreadable else "")
 
 
-def _success(at: Situation) -> str:
+def _success(at: Situation, accepted: str) -> str:
     assert at.best is not None
     count = len(at.history.settled)
     text = f"best of {count} trial{'s' if count != 1 else ''}: {best_text(at.best)} (trial {at.best.index}), sealed"
+    text += f"; {accepted}" if accepted else ""
     if reaches_goal(at.spec, at.best):
         return f"{text}; goal reached"
     if at.spec.parameters and at.planned < at.spec.max_trials:
@@ -236,7 +247,7 @@ def _plan(at: Situation, verdict: Verdict) -> Plan:
         *_written(world, shown, standing),
         *_ledger(at, owner, new),
         *(Create(JOB, body) for body in jobs if body["metadata"]["name"] not in ours_already),
-        *_deletes(at),
+        *tidying.deletes(world, at.spec),
         *_failure_events(world, new),
     ]
     return Plan(_events_last(actions), _look_again(at, verdict, new, soon=bool(ours_already)))
@@ -267,8 +278,9 @@ def _orders(at: Situation, verdict: Verdict) -> tuple[JobOrder, ...]:
         return ()
     inspect = () if verdict.standing.outcome is not Outcome.RECONCILING else (at.inspection.order,)
     collect = () if verdict.stops_trials else at.trials.collect
+    compare = (verdict.acceptance.comparison.order,) if verdict.acceptance else ()
     seal = (verdict.sealing.order,) if verdict.sealing else ()
-    return tuple(order for order in (*inspect, *collect, *seal) if order is not None)
+    return tuple(order for order in (*inspect, *collect, *compare, *seal) if order is not None)
 
 
 def _ledger(at: Situation, owner: Owner, new: Sequence[Entry]) -> list[Action]:
@@ -279,38 +291,8 @@ def _ledger(at: Situation, owner: Owner, new: Sequence[Entry]) -> list[Action]:
     return actions
 
 
-def _deletes(at: Situation) -> list[Action]:
-    """Jobs whose result was read back: from the ledger, or from the stored status."""
-    recorded = {e.trial: e for page in at.world.pages for e in page.entries}
-    failed = [
-        j.trial
-        for j in at.world.jobs
-        if j.task is TaskKind.TRIAL and j.state is JobState.FAILED and j.trial in recorded
-        if recorded[j.trial].state is TrialState.FAILED
-    ]
-    kept = set(sorted(failed)[-KEPT_FAILURES:])
-    seen = {
-        TaskKind.INSPECT: read_task(at.world.status.get("inspection")),
-        TaskKind.SEAL: read_task(at.world.status.get("sealing")),
-    }
-
-    def is_done(job: JobView) -> bool:
-        if job.task is TaskKind.TRIAL:
-            return job.trial in recorded and job.trial not in kept
-        if job.task is TaskKind.COLLECT:
-            return job.trial in recorded
-        record = seen[job.task]
-        return record is not None and (
-            job.attempt < record.attempt or (job.attempt == record.attempt and record.state is not TaskState.RUNNING)
-        )
-
-    return [
-        Delete(JOB, at.world.namespace, job.name, job.uid) for job in at.world.jobs if not job.deleting and is_done(job)
-    ]
-
-
 def _progress(at: Situation, verdict: Verdict, running: Sequence[JobView], starting: int) -> Progress:
-    found = verdict.sealing or sealing.idle(at.world)
+    found, judged = verdict.sealing or sealing.idle(at.world), verdict.acceptance or acceptance.idle(at.world)
     return Progress(
         spec=at.spec,
         planned=at.planned,
@@ -318,6 +300,8 @@ def _progress(at: Situation, verdict: Verdict, running: Sequence[JobView], start
         running=len(running) + starting,
         best=at.best,
         inspection=at.inspection.record,
+        comparison=comparison.write(judged.comparison),
+        acceptance=judged.shown,
         sealing=found.record,
         data=at.inspection.data,
         signing_key=at.inspection.signing_key,
@@ -332,10 +316,13 @@ def _look_again(at: Situation, verdict: Verdict, new: Sequence[Entry], *, soon: 
         return SOON_SECONDS
     if soon:
         return GOING_SECONDS
-    found = verdict.sealing
+    found, compared = verdict.sealing, verdict.acceptance.comparison if verdict.acceptance else None
     if found is not None and found.record != read_task(at.world.status.get("sealing")):
         return SOON_SECONDS
-    dues: list[datetime | None] = [at.inspection.due, at.trials.due, found.due if found else None]
+    if compared is not None and compared.record != comparison.stored(at.world).record:
+        return SOON_SECONDS
+    dues: list[datetime | None] = [at.inspection.due, at.trials.due]
+    dues += [step.due for step in (found, compared) if step is not None]
     if verdict.standing.outcome is Outcome.READY or at.spec.suspend:
         dues = [at.trials.due]
     waits = [(due - at.world.now).total_seconds() for due in dues if due is not None]

@@ -19,6 +19,7 @@ FIELDS: Final[Mapping[str, str]] = {
     FailureReason.FEATURE_NOT_NUMERIC: "spec.data.uri",
     FailureReason.ESTIMATOR_NOT_ALLOWED: "spec.trainer",
     FailureReason.NO_SIGNING_KEY: "spec.seal.keySecretRef",
+    FailureReason.NOT_COMPARABLE: "spec.acceptance",
 }
 
 

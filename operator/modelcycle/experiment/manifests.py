@@ -1,4 +1,4 @@
-"""The children of an Experiment as Kubernetes JSON: Jobs of four tasks, ledger ConfigMaps. Owns which of them gets what; pure.
+"""The children of an Experiment as Kubernetes JSON: Jobs of five tasks, ledger ConfigMaps. Owns which of them gets what; pure.
 
 Only `inspect` and `seal` mount the key. Of the stores' Secrets the data's comes first, the output's second.
 """
@@ -31,6 +31,8 @@ class JobOrder:
     index: int
     attempt: int
     task: object
+    reads: str | None = None
+    """An address that it reads besides the data and the output."""
 
 
 def owner_of(name: str, namespace: str, uid: str) -> Owner:
@@ -60,7 +62,9 @@ def ledger_page(owner: Owner, write: PageWrite) -> dict[str, Any]:
 def job(owner: Owner, spec: ExperimentSpec, image: str, order: JobOrder) -> dict[str, Any]:
     """One Job."""
     trial = order.kind is TaskKind.TRIAL
-    resources = (json.loads(spec.resources) if spec.resources else TRIAL_RESOURCES) if trial else SHORT_RESOURCES
+    # What a trial has room for, a comparison has: both hold the whole table.
+    large = trial or order.kind is TaskKind.COMPARE
+    resources = (json.loads(spec.resources) if spec.resources else TRIAL_RESOURCES) if large else SHORT_RESOURCES
     return jobs.job(
         owner,
         Order(
@@ -72,7 +76,7 @@ def job(owner: Owner, spec: ExperimentSpec, image: str, order: JobOrder) -> dict
             image=image,
             secrets=store_secrets(spec, order.kind),
             key_secret=spec.key_secret if order.kind in (TaskKind.INSPECT, TaskKind.SEAL) else None,
-            claims=_claims(spec, order.kind),
+            claims=_claims(spec, order),
             resources=resources,
             deadline_seconds=spec.trial_deadline_seconds if trial else SHORT_DEADLINE_SECONDS,
         ),
@@ -91,13 +95,15 @@ def _page_suffix(number: int) -> str:
     return f"trials-{number:03d}"
 
 
-def _claims(spec: ExperimentSpec, kind: TaskKind) -> dict[str, bool]:
+def _claims(spec: ExperimentSpec, order: JobOrder) -> dict[str, bool]:
     """Claims to mount -> whether to write there."""
     claims: dict[str, bool] = {}
-    data, output = claim_of(spec.data.uri), claim_of(spec.output_uri)
-    if data is not None and kind in (TaskKind.INSPECT, TaskKind.TRIAL):
+    data, output, other = claim_of(spec.data.uri), claim_of(spec.output_uri), claim_of(order.reads or "")
+    if data is not None and order.kind in (TaskKind.INSPECT, TaskKind.TRIAL, TaskKind.COMPARE):
         claims[data] = False
+    if other is not None:
+        claims[other] = False
     if output is not None:
-        writable = kind in (TaskKind.TRIAL, TaskKind.SEAL)
+        writable = order.kind in (TaskKind.TRIAL, TaskKind.SEAL)
         claims[output] = claims.get(output, False) or writable
     return claims

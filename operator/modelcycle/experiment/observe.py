@@ -5,12 +5,13 @@ from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime
 
+from modelcycle.api import acceptance
 from modelcycle.engine.plan import Create, Key
 from modelcycle.experiment import ledger
 from modelcycle.experiment.decide import creations, decide
 from modelcycle.experiment.world import Occupied, World
 from modelcycle.jobs.views import controller_of, is_controlled_by, job_views
-from modelcycle.kube.kinds import CONFIG_MAP, EXPERIMENT, JOB, POD
+from modelcycle.kube.kinds import CONFIG_MAP, EXPERIMENT, JOB, MODEL_DEPLOYMENT, POD
 from modelcycle.kube.names import LABEL_EXPERIMENT
 from modelcycle.kube.port import Kube, Object
 from modelcycle.settings import Settings
@@ -24,8 +25,8 @@ async def observe(kube: Kube, settings: Settings, key: Key, now: datetime) -> Wo
     labels = {LABEL_EXPERIMENT: key.name}
     # Jobs before pods and pages: a Job that is listed as ended has a final pod, and one that is recorded is found in the ledger.
     jobs = await kube.list(JOB, key.namespace, labels)
-    pods, maps = await asyncio.gather(
-        kube.list(POD, key.namespace, labels), kube.list(CONFIG_MAP, key.namespace, labels)
+    pods, maps, deployment = await asyncio.gather(
+        kube.list(POD, key.namespace, labels), kube.list(CONFIG_MAP, key.namespace, labels), _compared(kube, obj)
     )
     uid = obj["metadata"]["uid"]
     world = World(
@@ -35,9 +36,16 @@ async def observe(kube: Kube, settings: Settings, key: Key, now: datetime) -> Wo
         pages=_pages(uid, maps),
         training_image=settings.training_image,
         extra_estimators=settings.extra_estimators,
+        deployment=deployment,
     )
     occupied = await _occupied(kube, uid, key.namespace, creations(decide(world)))
     return replace(world, occupied=occupied) if occupied else world
+
+
+async def _compared(kube: Kube, obj: Object) -> Object | None:
+    """The ModelDeployment that the Experiment's acceptance names."""
+    named = acceptance.parse(obj["spec"].get("acceptance", ())).not_worse_than
+    return await kube.get(MODEL_DEPLOYMENT, obj["metadata"]["namespace"], named.deployment) if named else None
 
 
 def _pages(uid: str, maps: Sequence[Object]) -> tuple[ledger.Page, ...]:

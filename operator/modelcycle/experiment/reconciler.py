@@ -33,6 +33,6 @@ class ExperimentReconciler:
         return decide(world)
 
     def references(self, obj: Object) -> Sequence[Key]:
-        """An Experiment reads no other object of ours."""
+        """None: what a model is compared with is read once, when the comparison starts; no later change of it matters."""
         del obj
         return ()

@@ -1,6 +1,6 @@
 """The status of an Experiment: reading the state to resume from, writing the whole of it. Pure.
 
-`inspection` and `sealing` are the write-ahead records: an attempt is written there before its Job is made.
+`inspection`, `comparison` and `sealing` are the write-ahead records: an attempt is written there before its Job is made.
 """
 
 from collections.abc import Mapping
@@ -39,6 +39,8 @@ class Progress:
     running: int
     best: Entry | None
     inspection: TaskRecord
+    comparison: Mapping[str, Any]
+    acceptance: Mapping[str, Any]
     sealing: TaskRecord | None
     data: Mapping[str, Any]
     signing_key: Mapping[str, Any]
@@ -101,6 +103,8 @@ def render(world: World, standing: Standing, progress: Progress) -> dict[str, An
         "data": dict(progress.data),
         "signingKey": dict(progress.signing_key),
         "model": dict(progress.model),
+        "acceptance": dict(progress.acceptance),
+        "comparison": dict(progress.comparison),
         "sealing": write_task(progress.sealing) if progress.sealing else None,
     }
     return status | {k: v for k, v in optional.items() if v}

@@ -9,6 +9,7 @@ from modelcycle.experiment.search import Assignment, json_values
 from modelcycle.jobs.manifests import data_ref
 from modelcycle_bundle.contract import (
     CollectTask,
+    CompareTask,
     InspectTask,
     PipelineStep,
     SealTask,
@@ -51,6 +52,22 @@ def trial(
 def collect(spec: ExperimentSpec, uid: str, identity: tuple[int, int]) -> CollectTask:
     """Read one attempt's result back from the store."""
     return CollectTask(uid, identity[0], spec.output_uri, identity[1])
+
+
+def compare(spec: ExperimentSpec, uid: str, best: Entry, deployed: tuple[str, str]) -> CompareTask:
+    """Measure the best candidate beside a deployed model, whose address and digest are given."""
+    uri, digest = deployed
+    return CompareTask(
+        experiment_uid=uid,
+        index=best.index,
+        data=data_ref(spec.data, best.data_digest),
+        metric=best.objective_metric or "",
+        output_uri=spec.output_uri,
+        candidate_digest=best.candidate_digest or "",
+        deployed_uri=uri,
+        deployed_digest=digest,
+        attempt=best.attempt,
+    )
 
 
 def seal(spec: ExperimentSpec, raw_spec: Mapping[str, Any], name: str, uid: str, best: Entry) -> SealTask:

@@ -1,4 +1,4 @@
-"""What a decision about an Experiment sees: the object, its Jobs and its ledger, as one frozen World. No I/O."""
+"""What a decision about an Experiment sees: the object, its Jobs, its ledger and what it is compared with, as one frozen World. No I/O."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -34,6 +34,8 @@ class World:
     training_image: str
     extra_estimators: tuple[str, ...] = ()
     occupied: tuple[Occupied, ...] = ()
+    deployment: Mapping[str, Any] | None = None
+    """The ModelDeployment that `spec.acceptance` names, as stored; None when none is named or it is not there."""
 
     @property
     def name(self) -> str:

@@ -19,7 +19,7 @@ from modelcycle_bundle.contract import EXIT_RETRY, DataRef, Split, TaskKind, to_
 USER: Final = 65532
 BACKOFF_LIMIT: Final = 3
 SHORT_DEADLINE_SECONDS: Final = 900
-"""For inspect, seal and collect."""
+"""For inspect, seal, collect and compare."""
 SHORT_RESOURCES: Final[dict[str, Any]] = {
     "requests": {"cpu": "100m", "memory": "128Mi"},
     "limits": {"memory": "1Gi"},
@@ -71,7 +71,7 @@ class Order:
 
 
 def job_suffix(kind: TaskKind, index: int, attempt: int) -> str:
-    """The end of a Job's name: `t4`, `t4-1` (first repeat), `inspect`, `inspect-2`, `seal-4`, `collect-4`."""
+    """The end of a Job's name: `t4`, `t4-1` (first repeat), `inspect`, `inspect-2`, `seal-4`, `collect-4`, `compare-4`."""
     if kind is TaskKind.TRIAL:
         stem = f"t{index}"
     elif kind is TaskKind.INSPECT:

@@ -10,6 +10,7 @@ from typing import Final, TypeVar
 from modelcycle.api.experiment import TrialReason
 from modelcycle.jobs.views import JobState, JobView, PodView
 from modelcycle_bundle.contract import (
+    CompareResult,
     ContractError,
     Failure,
     FailureClass,
@@ -48,7 +49,7 @@ class Lost:
     problem: Problem
 
 
-Result = TypeVar("Result", InspectResult, SealResult, TrialResult)
+Result = TypeVar("Result", InspectResult, SealResult, TrialResult, CompareResult)
 
 
 def read(

@@ -72,7 +72,7 @@ def test_there_is_something_to_check() -> None:
 @pytest.mark.parametrize("path", FILES, ids=ID)
 def test_names_and_versions(path: Path) -> None:
     spec = crd(path)["spec"]
-    assert crd(path)["metadata"]["annotations"]["modelcycle.dev/schema"] == "2"
+    assert crd(path)["metadata"]["annotations"]["modelcycle.dev/schema"] == "3"
     assert (spec["group"], spec["scope"]) == ("modelcycle.dev", "Namespaced")
     assert spec["names"]["categories"] == ["modelcycle"]
     assert {"singular", "plural", "listKind", "kind"} <= spec["names"].keys()

@@ -40,6 +40,7 @@ def test_an_alarm_becomes_one_experiment_with_its_evidence_monitoring_36(lab: La
     template = lab.kube.read(EXPERIMENT, NAMESPACE, "scrap")
     assert template is not None
     assert template["metadata"]["generation"] == 1
+    assert spec.pop("acceptance") == [{"notWorseThan": {"modelDeployment": "scrap"}}]
     assert {**spec, "data": template["spec"]["data"]} == template["spec"]
 
 

@@ -5,9 +5,10 @@ from typing import Any
 
 import pytest
 
+from fakes.jobs import compared
 from fakes.retrain_lab import LIVE_MODEL, NAMESPACE, NEW_DIGEST, NEW_TABLE, Lab, found
 from modelcycle.drift.retrain_state import RetrainState, from_plain, to_plain
-from modelcycle.kube.kinds import DRIFT_MONITOR, EXPERIMENT, JOB
+from modelcycle.kube.kinds import DRIFT_MONITOR, EXPERIMENT, JOB, MODEL_DEPLOYMENT
 from modelcycle_bundle.contract import Failure, FailureClass, FailureReason
 
 
@@ -74,6 +75,56 @@ def test_stalled_retrain_leaves_what_serves_and_is_said(lab: Lab) -> None:
     (retrain,) = lab.retrains()
     assert lab.reason == "RetrainFailed"
     assert f"Experiment {retrain['metadata']['name']} is stalled, what serves stays: TargetUnusable" in lab.message
+
+
+def worse(lab: Lab) -> None:
+    lab.jobs.programs.compare = lambda task: replace(compared(task), candidate="0.61", deployed="0.95")
+
+
+def test_retrain_that_is_worse_leaves_the_old_model_and_says_both_figures(lab: Lab) -> None:
+    worse(lab)
+    before = lab.kube.read(MODEL_DEPLOYMENT, NAMESPACE, "scrap")
+    lab.settle()
+    (retrain,) = lab.retrains()
+    name = retrain["metadata"]["name"]
+    assert (lab.reason, lab.message) == (
+        "RetrainNotBetter",
+        "the retrained model is worse on the same holdout: the old one stays: "
+        f"roc_auc 0.61 against 0.95 of model 11111111 on 114 rows; Experiment {name} on {NEW_TABLE} (eeeeeeee)",
+    )
+    assert lab.step.did.startswith(f"Experiment {name} is worse than what serves; not again before 2026-11-24T08:00:")
+    assert "model" not in retrain["status"]
+    assert not [job for job in lab.jobs.started if "seal" in job]
+    assert lab.kube.read(MODEL_DEPLOYMENT, NAMESPACE, "scrap") == before
+
+
+def test_retrain_that_was_worse_is_said_at_rest_and_tried_again_on_other_data(lab: Lab) -> None:
+    worse(lab)
+    lab.settle()
+    writes = len(lab.kube.writes)
+    lab.wait(3600)
+    assert (len(lab.kube.writes), lab.reason) == (writes, "RetrainNotBetter")
+    lab.jobs.programs.compare = compared
+    lab.data = found(data_digest="sha256:" + "f" * 64)
+    lab.wait(24 * 3600)
+    assert (len(lab.retrains()), lab.reason) == (2, "Retrained")
+
+
+BOUND = {"metric": "roc_auc", "minimum": "0.1"}
+TARGET = {"notWorseThan": {"modelDeployment": "scrap"}}
+TOLERANT = {"notWorseThan": {"modelDeployment": "scrap", "tolerance": "0.2"}}
+OTHER = {"notWorseThan": {"modelDeployment": "paint", "tolerance": "0.2"}}
+
+
+@pytest.mark.parametrize(
+    ("template", "made"),
+    [([], [TARGET]), ([OTHER, BOUND], [BOUND, TARGET]), ([TOLERANT, BOUND], [TOLERANT, BOUND])],
+    ids=["none", "another deployment", "the target with a tolerance"],
+)
+def test_retrain_is_compared_with_the_target_of_the_monitor(lab: Lab, template: list[Any], made: list[Any]) -> None:
+    lab.kube.edit(EXPERIMENT, NAMESPACE, "scrap", lambda o: o["spec"].update(acceptance=template))
+    lab.settle()
+    assert (lab.retrains()[0]["spec"]["acceptance"], lab.reason) == (made, "Retrained")
 
 
 def test_retrain_that_comes_to_the_same_model_says_that_no_rollout_follows(lab: Lab) -> None:

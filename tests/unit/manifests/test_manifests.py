@@ -145,7 +145,7 @@ def test_other_images_make_another_operator_pod(dev: list[dict[str, Any]]) -> No
 def test_dev_overlay_holds_the_three_kinds_with_their_schema_version(dev: list[dict[str, Any]]) -> None:
     kinds = {o["metadata"]["name"]: o for o in dev if o["kind"] == "CustomResourceDefinition"}
     assert set(kinds) == {f"{kind}.{OUR_GROUP}" for kind in OUR_KINDS}
-    assert {k["metadata"]["annotations"]["modelcycle.dev/schema"] for k in kinds.values()} == {"2"}
+    assert {k["metadata"]["annotations"]["modelcycle.dev/schema"] for k in kinds.values()} == {"3"}
 
 
 def test_every_namespaced_object_is_in_the_operators_namespace(dev: list[dict[str, Any]]) -> None:
