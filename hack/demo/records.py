@@ -21,10 +21,7 @@ SHIFTED: Final = ("worst_texture", "worst_concave_points")
 """The two gauges that go wrong."""
 SHIFT: Final = 2.0
 """By how much, in standard deviations of the column."""
-KEPT_ASIDE: Final = 189
-"""Shifted records that never enter the new data version: neither model has seen them like this."""
 GAP_COLUMN: Final = "worst_symmetry"
-_SEED: Final = 7
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -64,14 +61,6 @@ def shifted() -> Records:
         at = columns().index(name)
         inputs[:, at] = np.round(inputs[:, at] + SHIFT * inputs[:, at].std(), 5)
     return Records(inputs, records.labels)
-
-
-@cache
-def labelled_later() -> tuple[Records, Records]:
-    """The shifted records in two parts: the next data version, and those kept aside."""
-    records = shifted()
-    order = np.random.default_rng(_SEED).permutation(len(records))
-    return records.take(order[KEPT_ASIDE:]), records.take(order[:KEPT_ASIDE])
 
 
 def as_csv(records: Records | None = None) -> bytes:

@@ -93,7 +93,7 @@ def _tiles(findings: Findings) -> list[tuple[str, str, str]]:
         features = " and ".join(findings.drift.features)
         tiles.append(("1", "alarm, and a true one", f"{features}; {findings.drift.alarms_before} false ones before"))
     if findings.retrain and findings.drift:
-        lead, right = findings.retrain.lead_seconds, findings.retrain.kept_aside
+        lead, right = findings.retrain.lead_seconds, findings.retrain.compared
         tiles.append((f"{lead:.0f} s", "lead time", "from gauges going wrong to a new model for everybody"))
         tiles.append(
             (
@@ -145,12 +145,11 @@ def _drift(drift: Drift | None, retrain: Retrain | None) -> str:
         for moved in drift.moved
     ]
     if retrain:
-        right = retrain.kept_aside
+        right = retrain.compared
         parts.append(
             f"<div><h3>Right answers, old and new</h3>{plots.two_bars(right.old_right, right.new_right)}"
-            f'<p class="small">On {right.rows} rows with the shift that neither model had seen like this.'
-            f" On the {retrain.written.rows} rows of the new data: {retrain.written.old_right:.1%} and"
-            f" {retrain.written.new_right:.1%}.</p></div>"
+            f'<p class="small">On the same {right.rows} held-out rows with the shift, before the new model was signed.'
+            " Had it been worse, it would not have been.</p></div>"
         )
     said = f"{drift.alarm_seconds:.0f} s after the first shifted request. No payload left a pod; the counts of bins were enough."
     return (

@@ -40,7 +40,7 @@ def sample() -> Findings:
         points=tuple(Point(100.0 + 2 * at, 10.0**at, 0.5**at) for at in range(3)),
     )
     worse = replace(failing, title="A model that is subtly worse", known_failures=31, canary=Arm(300, 16), rescued=13)
-    aside = Compared(189, 0.81, 0.966, 0.44, 0.08)
+    compared = Compared(114, 0.81, 0.966)
     return Findings(
         better=better,
         failing=failing,
@@ -50,7 +50,7 @@ def sample() -> Findings:
             200.0, 24.0, 0, "P2", ("worst_texture", "radius_error"), "P2: worst_texture above 41: 3 % -> 55 %",
             (Moved("worst_texture", (0.0, 0.5, 0.5, 0.0), (0.0, 0.1, 0.4, 0.5)),) * 2,
         ),
-        retrain=Retrain("screening-search-x", "s3://x/2026-12.csv", "sha256:1", "sha256:2", aside, aside, 96.0),
+        retrain=Retrain("screening-search-x", "s3://x/2026-12.csv", "sha256:1", "sha256:2", compared, 96.0),
         retrained=replace(better, title="The retrained model"),
         clients=Clients(31234, 0, 0.051, {"a": 1}),
         tampered="DigestMismatch",

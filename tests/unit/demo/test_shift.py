@@ -1,13 +1,13 @@
 """The shifted rows move two columns and nothing else, hurt a model that was trained before, and a retrain mends it."""
 
-from typing import Any
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from demo import records, shift
 from modelcycle_bundle.bins import Feature
-from modelcycle_training.inference import OnnxModel
+from modelcycle_bundle.contract import CompareTask, SealResult, TrialTask
 from unit.training.conftest import Lab
 
 STEPS = (("scale", "sklearn.preprocessing.StandardScaler"), ("model", "sklearn.linear_model.LogisticRegression"))
@@ -20,30 +20,37 @@ def test_only_the_two_gauges_move() -> None:
     assert (usual.labels == shifted.labels).all()
 
 
-def test_the_next_data_version_and_the_rows_kept_aside_share_no_row() -> None:
-    fresh, aside = records.labelled_later()
-    assert len(fresh) + len(aside) == len(records.usual())
-    assert {tuple(row) for row in fresh.inputs}.isdisjoint({tuple(row) for row in aside.inputs})
-
-
-def trained(folder: Any, table: bytes, c: float) -> OnnxModel:
-    folder.mkdir()
-    lab = Lab(folder)
-    (folder / "train.csv").write_bytes(table)
-    task = lab.trial_task(f"file://{folder}/train.csv", STEPS, {"model__C": c}, target=records.TARGET)
-    assert lab.run(task).exit_code == 0
-    return OnnxModel((lab.candidate() / "model" / "model.onnx").read_bytes())
+def sealed(lab: Lab, task: TrialTask) -> SealResult:
+    lab.make_key()
+    result = lab.run(lab.seal_task(task, lab.run(task).result)).result
+    assert isinstance(result, SealResult)
+    return result
 
 
 @pytest.mark.parametrize("c", [0.3, 1.0, 10.0])
-def test_the_retrained_model_is_better_on_the_shifted_rows_whatever_the_search_chooses(tmp_path: Any, c: float) -> None:
-    fresh, aside = records.labelled_later()
-    old = trained(tmp_path / "old", records.as_csv(), c)
-    new = trained(tmp_path / "new", records.as_csv(fresh), c)
-    for rows in (fresh, aside):
-        compared = shift.compare(old, new, rows)
-        assert compared.is_better
-        assert compared.new_right > compared.old_right + 0.05
+def test_the_retrained_model_is_better_on_the_same_rows_whatever_the_search_chooses(tmp_path: Path, c: float) -> None:
+    labs = {name: Lab(tmp_path / name) for name in ("old", "new")}
+    tasks = {}
+    for (name, lab), rows in zip(labs.items(), (records.usual(), records.shifted()), strict=True):
+        lab.folder.mkdir()
+        (lab.folder / "train.csv").write_bytes(records.as_csv(rows))
+        uri = f"file://{lab.folder}/train.csv"
+        tasks[name] = lab.trial_task(uri, STEPS, {"model__C": c}, target=records.TARGET, objective="accuracy")
+    old, new = sealed(labs["old"], tasks["old"]), labs["new"].run(tasks["new"]).result
+    told = labs["new"].run(
+        CompareTask(
+            "uid-1",
+            0,
+            tasks["new"].data,
+            "accuracy",
+            labs["new"].output_uri,
+            new.candidate_digest,
+            str(old.uri),
+            str(old.digest),
+        )
+    )
+    assert told.reason is None
+    assert float(told.result.candidate) > float(told.result.deployed) + 0.05
 
 
 def test_bins_of_a_window_become_shares_beside_those_of_the_profile() -> None:
