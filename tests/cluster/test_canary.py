@@ -1,6 +1,8 @@
-"""Rollouts on the real thing: equal models replace one another, one that fails is taken back, people decide, two operators count once."""
+"""Rollouts on the real thing: equal models replace one another and go back, one that fails is taken back, people decide, two operators
+count once.
+"""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -121,6 +123,37 @@ def test_people_approve_abort_retry_and_promote_delivery_62_65_71(ground: Ground
     ]
 
 
+def test_going_back_within_the_guard_window_builds_no_pod_and_waits_for_no_evidence_delivery_2(
+    ground: Ground, lines: dict[str, Line]
+) -> None:
+    """The mirror of a promotion: while its pods still hand everything on, the old revision is asked for again."""
+    line = lines["equal"]
+    line.serve(ground.usual, steps=())
+    line.load()
+    line.ask(ground.equal, steps=(), guard="10m")
+    guarded = line.wait(lambda o: reason(o) == "GuardWindow" and "movedAt" in o["status"]["retiring"])
+    old, new = (line.pods(guarded["status"][role]["revision"]) for role in ("retiring", "stable"))
+    assert [line.page(pod["metadata"]["name"]).share for pod in old] == [1.0] * line.replicas
+    line.turn("going back")
+    line.ask(ground.usual)
+    done = line.ended()
+    assert is_current(done), describe(done)
+    assert done["status"]["stable"]["digest"] == ground.usual.digest
+    assert [entry["reason"] for entry in done["status"]["history"][-2:]] == ["Ready", "Ready"]
+    assert _unbuilt(line.pods(done["status"]["stable"]["revision"])) == _unbuilt(old)
+    eventually(lambda: not line.pods(guarded["status"]["stable"]["revision"]), "no pod of the other revision is left")
+    pages = [line.page(pod["metadata"]["name"]) for pod in old]
+    assert [page.share for page in pages] == [0.0] * line.replicas
+    everything, phases = line.clients.stop()
+    assert everything.failed == 0, everything
+    assert len(phases["begin"].by_model) == len(phases["going back"].by_model) == len(new) == 2
+
+
+def _unbuilt(pods: Sequence[Mapping[str, Any]]) -> dict[str, int]:
+    """Restarts of the containers by uid of the pod: equal as long as nothing was built again."""
+    return {p["metadata"]["uid"]: sum(c["restartCount"] for c in p["status"]["containerStatuses"]) for p in pods}
+
+
 @contextmanager
 def second_operator(system: Kubectl, namespace: str) -> Iterator[str]:
     """Another operator without a Lease that works in one namespace, beside the one that works everywhere; its pod's name."""
@@ -144,8 +177,7 @@ def test_two_operators_count_every_answer_once_delivery_38(
     with second_operator(system, ground.kubectl.namespace) as name:
         line.load()
         line.ask(ground.equal, steps=HELD)
-        enough = 10 * RATE
-        seen = line.wait(lambda o: counted(o)[1] >= enough)
+        seen = line.wait(lambda o: counted(o)[1] >= 5 * RATE)
         place = seen["status"]["stable"]["revision"], seen["status"]["analysis"]["rollout"]
         before = line.answers(*place)
         seen = line.wait(lambda o: counted(o)[1] >= before)

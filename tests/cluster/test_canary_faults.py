@@ -2,16 +2,20 @@
 
 import csv
 import io
+import json
 import os
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import Any
 
+import numpy as np
 import pytest
 
 from canary_ground import (
     CONNECTIONS,
+    ROWS,
+    STEPS,
     Ground,
     Line,
     Model,
@@ -26,6 +30,7 @@ from canary_ground import (
 from demo import records
 from demo.kubectl import condition, describe, is_current, is_stalled
 from demo.store import DATA_BUCKET
+from modelcycle.deployment.world import SERVER_CONTAINER
 from plant import Plant
 from processes import servers_of
 
@@ -59,9 +64,8 @@ def narrow(shared_plant: Plant) -> str:
 @pytest.fixture(scope="module")
 def lines(narrow: str, ground: Ground) -> dict[str, Line]:
     """The usual model served on several lines, which start side by side."""
-    made = {name: ground.line(name) for name in ("hanging", "crashing", "unfit")} | {
-        "churning": ground.line("churning", 2)
-    }
+    made = {name: ground.line(name) for name in ("hanging", "crashing", "unfit", "refusing")}
+    made["churning"] = ground.line("churning", 2)
     for line in made.values():
         line.ask(ground.usual)
     for line in made.values():
@@ -170,6 +174,63 @@ def test_canary_that_cannot_be_compared_gets_no_request(narrow: str, ground: Gro
     everything, _ = line.clients.stop()
     assert everything.failed == 0, everything
     assert len(everything.by_model) == 1
+
+
+RANGE_CHECK = """
+from modelcycle_serving import oip
+parse = oip.parse_infer
+def checked(body, signature):
+    asked = parse(body, signature)
+    if (asked.rows[:, 0] > {limit}).any():
+        raise oip.BadInput("inputs", "the first measurement is out of range")
+    return asked
+oip.parse_infer = checked
+"""
+"""A server of somebody's own: says that it takes the inputs that stable takes, and answers 400 where a value seems too large to it."""
+
+
+def check_ranges(line: Line, revision: str, limit: float) -> None:
+    """Have the pods of a revision run such a server, as a platform that patches what it is given would; waits for them."""
+    kubectl = line.kubectl
+    name = f"range-check-{line.name}"
+    program = {"sitecustomize.py": RANGE_CHECK.format(limit=limit)}
+    kubectl.apply({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": name}, "data": program})
+    container = {
+        "name": SERVER_CONTAINER,
+        "env": [{"name": "PYTHONPATH", "value": f"/{name}:/app/src"}],
+        "volumeMounts": [{"name": name, "mountPath": f"/{name}"}],
+    }
+    pod = {"containers": [container], "volumes": [{"name": name, "configMap": {"name": name}}]}
+    selector = f"modelcycle.dev/deployment={line.name},modelcycle.dev/revision={revision}"
+    deployment = kubectl.run("get", "deployments", "-l", selector, "-o", "name").strip()
+    kubectl.run("patch", deployment, "--type=strategic", "-p", json.dumps({"spec": {"template": {"spec": pod}}}))
+    kubectl.run("rollout", "status", deployment, "--timeout=120s")
+
+
+def test_canary_that_answers_400_to_what_stable_answers_is_incompatible_delivery_44(
+    ground: Ground, lines: dict[str, Line]
+) -> None:
+    """On paper it takes what stable takes, so nothing but its answers to real requests can tell."""
+    line = lines["refusing"]
+    line.load()
+    line.ask(ground.equal, steps=({"pause": {}}, *STEPS))
+    paused = line.wait(lambda o: is_stalled(o) or reason(o) == "CanaryPaused")
+    assert not is_stalled(paused), describe(paused)
+    asked = records.usual().inputs[:ROWS, 0]
+    check_ranges(line, canary(paused)["revision"], float(np.quantile(asked, 0.75)))
+    assert line.person("promote").returncode == 0
+    done = line.ended()
+    assert is_stalled(done), describe(done)
+    assert rejections(done) == {ground.equal.digest: "IncompatibleSignature"}
+    assert "refuses" in describe(done)
+    arms = done["status"]["analysis"]["metrics"][0]
+    assert arms["canary"]["n"] > arms["canary"]["events"] > 0 == arms["stable"]["events"]
+    selector = f"reason=IncompatibleSignature,regarding.name={line.name}"
+    eventually(
+        lambda: "Warning" in ground.kubectl.run("get", "events.events.k8s.io", "--field-selector", selector), "an Event"
+    )
+    everything, _ = line.clients.stop()
+    assert everything.failed == 0, everything
 
 
 def test_stable_pods_that_are_killed_end_or_freeze_lose_no_more_than_they_held_delivery_48(
