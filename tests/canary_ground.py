@@ -144,7 +144,7 @@ class Line:
         *,
         steps: Steps = STEPS,
         analysis: Mapping[str, Any] = QUICK,
-        guard: str = "5s",
+        guard: str = "1s",
         **spec: Any,
     ) -> None:
         """Apply the ModelDeployment, as GitOps does. `spec` is laid over all else."""
