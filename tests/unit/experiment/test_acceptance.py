@@ -1,5 +1,7 @@
 """What must hold before the best trial is sealed: bounds, and the comparison with the deployed model; whole runs in virtual time."""
 
+import asyncio
+import copy
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
@@ -9,6 +11,8 @@ import pytest
 from fakes.experiment_lab import DEPLOYED, KEY, NOT_WORSE, Lab, search
 from fakes.jobs import DATA_DIGEST, candidate, compared, task_of
 from modelcycle.api.acceptance import Bound, NotWorseThan, parse
+from modelcycle.engine.plan import WriteStatus
+from modelcycle.experiment.decide import decide
 from modelcycle.kube.kinds import JOB, MODEL_DEPLOYMENT
 from modelcycle_bundle.contract import CompareResult, CompareTask, Failure, FailureClass, FailureReason, TrialResult
 
@@ -204,13 +208,16 @@ def test_tolerance_is_exact(lab: Lab, ours: str, theirs: str, tolerance: str, ac
     assert lab.ready[1] == ("Succeeded" if accepted else "WorseThanDeployed")
 
 
-@pytest.mark.parametrize(("ours", "accepted"), [("0.3", True), ("0.4", True), ("0.41", False)])
-def test_less_is_better_where_the_objective_is_minimised(lab: Lab, ours: str, accepted: bool) -> None:
+@pytest.mark.parametrize(
+    ("ours", "tolerance", "accepted"),
+    [("0.3", "0", True), ("0.4", "0", True), ("0.41", "0", False), ("0.41", "0.01", True), ("0.42", "0.01", False)],
+)
+def test_less_is_better_where_the_objective_is_minimised(lab: Lab, ours: str, tolerance: str, accepted: bool) -> None:
     lab.jobs.programs.trial = lambda t: TrialResult(
         t.index, "log_loss", {"log_loss": "0.2"}, candidate(t.index), DATA_DIGEST
     )
     lab.jobs.programs.compare = figures(ours, "0.4")
-    run(lab, NOT_WORSE)
+    run(lab, {"notWorseThan": {"modelDeployment": "scrap", "tolerance": tolerance}})
     assert lab.ready[1] == ("Succeeded" if accepted else "WorseThanDeployed")
 
 
@@ -282,6 +289,48 @@ def test_another_generation_is_judged_anew(lab: Lab) -> None:
     assert lab.ready[1] == "Succeeded"
     assert started(lab, "compare") == ["compare-3", "compare-3-1"]
     assert lab.status["acceptance"]["generation"] == 2
+
+
+def test_spec_that_changes_while_it_is_compared_begins_anew_with_what_serves_now(lab: Lab) -> None:
+    lab.jobs.hold = lambda job: "run" if "compare" in job["metadata"]["name"] else ""
+    run(lab, NOT_WORSE)
+    lab.deploy(OTHER)
+    lab.jobs.hold = lambda job: ""
+    run(lab, {"notWorseThan": {"modelDeployment": "scrap", "tolerance": "0.1"}})
+    assert (lab.ready[1], lab.status["acceptance"]["deployedDigest"]) == ("Succeeded", OTHER)
+    assert started(lab, "compare") == ["compare-3", "compare-3-1"]
+    assert lab.job_names() == []
+
+
+def decided(lab: Lab, change: Callable[[dict[str, Any]], None]) -> dict[str, Any]:
+    """The status that is decided on after a change of the stored one, which nobody but the operator can make."""
+    world = asyncio.run(lab.reconciler.observe(KEY, lab.now))
+    assert world is not None
+    obj = copy.deepcopy(dict(world.obj))
+    change(obj["status"])
+    (write, *_) = decide(replace(world, obj=obj)).actions
+    assert isinstance(write, WriteStatus)
+    return dict(write.status)
+
+
+def test_verdict_on_another_candidate_is_none_on_this_one(lab: Lab) -> None:
+    lab.jobs.programs.compare = figures("0.7", "0.95")
+    run(lab, NOT_WORSE)
+
+    def of_another(status: dict[str, Any]) -> None:
+        status["acceptance"]["candidateDigest"] = status["comparison"]["subject"] = OTHER
+        status["comparison"]["state"] = "Running"
+
+    status = decided(lab, of_another)
+    assert "acceptance" not in status
+    assert (status["comparison"]["attempt"], status["comparison"]["subject"]) == (1, BEST)
+
+
+def test_words_in_favour_of_another_candidate_are_not_said_of_this_one(lab: Lab) -> None:
+    run(lab, NOT_WORSE)
+    status = decided(lab, lambda status: status["acceptance"].update(candidateDigest=OTHER))
+    (ready,) = [c for c in status["conditions"] if c["type"] == "Ready"]
+    assert ready["message"] == "best of 4 trials: roc_auc=0.503 (trial 3), sealed"
 
 
 def test_another_best_trial_is_judged_anew_and_the_sealed_model_stays_meanwhile(lab: Lab) -> None:

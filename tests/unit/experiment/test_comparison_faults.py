@@ -9,7 +9,7 @@ from fakes.experiment_lab import DEPLOYED, KEY, NOT_WORSE, Lab
 from fakes.jobs import compared, trained
 from modelcycle.kube.kinds import EXPERIMENT, JOB, MODEL_DEPLOYMENT
 from modelcycle_bundle.contract import FailureClass, FailureReason
-from unit.experiment.test_acceptance import OTHER, failing, figures, nothing_sealed, run, started
+from unit.experiment.test_acceptance import OTHER, demanding, failing, figures, nothing_sealed, run, started
 
 
 @pytest.fixture
@@ -41,6 +41,7 @@ def test_store_that_is_away_is_tried_again_with_what_serves_then(lab: Lab) -> No
     lab.jobs.programs.compare = failing(FailureReason.STORE_UNREACHABLE, FailureClass.INFRASTRUCTURE)
     run(lab, NOT_WORSE)
     assert (lab.stalled, lab.ready[1]) == (True, "StoreUnreachable")
+    assert 50 < (lab.reconcile() or 0) <= 60
     lab.deploy(OTHER)
     lab.jobs.programs.compare = compared
     lab.wait(61)
@@ -87,6 +88,19 @@ def test_status_that_lost_its_verdict_is_judged_again(lab: Lab) -> None:
     lab.settle()
     assert lab.ready[1] == "WorseThanDeployed"
     assert lab.status["acceptance"]["verdict"] == "Refused"
+
+
+def test_job_that_has_told_its_figures_is_looked_after_soon(lab: Lab) -> None:
+    lab.jobs.programs.compare = figures("0.7", "0.95")
+    lab.apply(demanding(NOT_WORSE))
+    again: float | None = None
+    while "acceptance" not in lab.status:
+        again = lab.reconcile()
+        lab.jobs.step(lab.now)
+    assert again == 0.5
+    assert [name for name in lab.job_names() if "compare" in name] == ["compare-3"]
+    lab.reconcile()
+    assert lab.job_names() == []
 
 
 def test_nothing_is_written_at_rest(lab: Lab) -> None:
