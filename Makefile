@@ -122,5 +122,5 @@ campaign: $(STAMP) ## the evidence at 2,000 rollouts a cell, then property tests
 	MODELCYCLE_CAMPAIGN=$(or $(TIMES),20) $(BIN)/pytest -n 2 --timeout 3600 --durations=0 tests/properties tests/unit/serving/test_http_fuzz.py
 
 .PHONY: campaign-cluster
-campaign-cluster: cluster images store install ## rollouts of equal models on the real cluster: how many are taken back (ROLLOUTS=20)
+campaign-cluster: cluster images store prometheus install ## rollouts of equal models on the real cluster: how many are taken back (ROLLOUTS=20), and Prometheus away for five minutes
 	PYTHONPATH=hack:tests $(BIN)/python tests/campaigns/cluster_campaign.py --rollouts $(or $(ROLLOUTS),20)
