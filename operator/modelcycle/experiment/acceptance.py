@@ -138,7 +138,10 @@ def _compare(
         problem = found.record.problem
         text = f"comparing {what}: {describe(problem, world.namespace, spec.key_secret)}"
         return Judgement(Standing(Outcome.STALLED, condition_reason(problem), f"{text}: {NOTHING_SEALED}"), found)
-    return Judgement(Standing(Outcome.RECONCILING, ExperimentReason.COMPARING, f"comparing {what}"), found)
+    text = f"comparing {what}"
+    if found.note is not None:
+        text += f"; {describe(found.note, world.namespace, spec.key_secret)} (trying again)"
+    return Judgement(Standing(Outcome.RECONCILING, ExperimentReason.COMPARING, text), found)
 
 
 def _verdict(

@@ -52,6 +52,7 @@ class Comparison:
     figures: Figures | None = None
     order: JobOrder | None = None
     note: Problem | None = None
+    """What its pods report while it goes on."""
     due: datetime | None = None
 
 
@@ -98,9 +99,9 @@ def begin(world: World, best: Entry, deployed: Deployed) -> Comparison:
     return Comparison(before.again(subject, world.generation, world.now), deployed)
 
 
-def look(world: World, spec: ExperimentSpec, best: Entry, now: Comparison) -> Comparison:
+def look(world: World, spec: ExperimentSpec, best: Entry, begun: Comparison) -> Comparison:
     """Where it stands: the Job to make, what it says, or its figures."""
-    record, deployed = now.record, now.deployed
+    record, deployed = begun.record, begun.deployed
     assert record is not None
     assert deployed is not None
     if record.state is not TaskState.RUNNING:

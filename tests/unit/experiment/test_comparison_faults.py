@@ -81,6 +81,18 @@ def test_lost_result_is_asked_for_again(lab: Lab, text: str) -> None:
     assert lab.ready[1] == "Succeeded"
 
 
+def test_job_that_cannot_start_is_said_at_once_and_given_up_after_two_minutes(lab: Lab) -> None:
+    lab.jobs.hold = lambda job: "image" if "compare" in job["metadata"]["name"] else ""
+    run(lab, NOT_WORSE)
+    assert lab.ready[1] == "Comparing"
+    assert lab.ready[2].endswith("of ModelDeployment scrap; ImagePullBackOff: not found (trying again)")
+    lab.wait(121)
+    assert (lab.stalled, lab.ready[1]) == (True, "ImageUnavailable")
+    lab.jobs.hold = lambda job: ""
+    lab.wait(61)
+    assert lab.ready[1] == "Succeeded"
+
+
 def test_status_that_lost_its_verdict_is_judged_again(lab: Lab) -> None:
     lab.jobs.programs.compare = figures("0.7", "0.95")
     run(lab, NOT_WORSE)
