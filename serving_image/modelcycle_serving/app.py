@@ -30,6 +30,8 @@ INLINE_SECONDS: Final = 0.005
 MAX_PENDING: Final = 64
 """Long runs waiting for that thread; above it the answer is 503."""
 TEXT: Final = b"text/plain; version=0.0.4; charset=utf-8"
+BINARY: Final = b"application/octet-stream"
+_HEADER_LENGTH: Final = oip.HEADER_LENGTH.lower().encode()
 
 Endpoint = Callable[[Request], "Response | asyncio.Future[Response]"]
 
@@ -174,11 +176,7 @@ class App:
             return _starting()
         received = self._clock()
         try:
-            if b"inference-header-content-length" in request.headers:
-                raise oip.BadInput(
-                    "Inference-Header-Content-Length", "binary tensor data is not supported; send data as JSON"
-                )
-            asked = oip.parse_infer(request.body, model.signature)
+            asked = oip.parse_infer(request.body, _header_length(request), model.signature)
         except oip.BadInput as bad:
             counters.count_request(400)
             return error(400, str(bad))
@@ -230,7 +228,7 @@ class App:
             log.error("the model run raised", extra={"exception": type(outputs).__name__, "rows": len(asked.rows)})
             return error(500, "the model could not answer this request")
         if all(values.dtype.kind != "f" or bool(np.isfinite(values).all()) for values in outputs.values()):
-            return Response(200, oip.encode_answer(self._name, model.version, asked, outputs, model.signature))
+            return _good(oip.encode_answer(self._name, model.version, asked, outputs, model.signature))
         log.error("the model's answer is not finite", extra={"rows": len(asked.rows)})
         return error(500, "the model's answer is not a finite number")
 
@@ -240,6 +238,23 @@ def _run(model: Model, rows: oip.Rows) -> "oip.Outputs | Exception":
         return model.run(rows)
     except Exception as failure:
         return failure
+
+
+def _header_length(request: Request) -> int | None:
+    """How many bytes of the body are JSON, when tensors follow it."""
+    text = request.headers.get(_HEADER_LENGTH)
+    if text is None:
+        return None
+    if not text.isdigit() or len(text) > 10 or int(text) > len(request.body):
+        raise oip.BadInput(oip.HEADER_LENGTH, "expected the number of bytes of the JSON that the body begins with")
+    return int(text)
+
+
+def _good(encoded: oip.Encoded) -> Response:
+    if encoded.header_length is None:
+        return Response(200, encoded.body)
+    length = (oip.HEADER_LENGTH.encode(), b"%d" % encoded.header_length)
+    return Response(200, encoded.body, BINARY, (length,))
 
 
 def _starting() -> Response:

@@ -18,6 +18,8 @@ Outputs = Mapping[str, NDArray[Any]]
 
 INPUT: Final = "input"
 PROTOCOL: Final = "v2"
+HEADER_LENGTH: Final = "Inference-Header-Content-Length"
+"""HTTP header of the binary tensor extension, both ways: how many bytes of the body are JSON. The rest are tensors."""
 _INTEGER_RANGES: Final = {
     name: (int(np.iinfo(name.lower()).min), int(np.iinfo(name.lower()).max))
     for name in ("INT8", "INT16", "INT32", "INT64", "UINT8", "UINT16", "UINT32", "UINT64")
@@ -64,16 +66,35 @@ class Signature:
 
 
 @dataclass(frozen=True, slots=True)
+class Wanted:
+    """One output that the client asked for."""
+
+    name: str
+    binary: bool = False
+    """Behind the answer's JSON as bytes, not in it."""
+
+
+@dataclass(frozen=True, slots=True)
 class InferRequest:
     """A checked request: `rows` is [N, F] float32 with N >= 1, NaN where the client sent null."""
 
     rows: Rows
     request_id: str | None
-    outputs: tuple[str, ...]
+    outputs: tuple[Wanted, ...]
 
 
-def parse_infer(body: bytes, signature: Signature) -> InferRequest:
-    """Check and convert one request body. Raises BadInput."""
+@dataclass(frozen=True, slots=True)
+class Encoded:
+    """The body of a 200. With `header_length` its first bytes are JSON and tensors follow; None: all of it is JSON."""
+
+    body: bytes
+    header_length: int | None = None
+
+
+def parse_infer(body: bytes, header_length: int | None, signature: Signature) -> InferRequest:
+    """Check and convert one request body, of which `header_length` bytes are JSON (None: all). Raises BadInput."""
+    if header_length is not None:
+        raise BadInput(HEADER_LENGTH, "binary tensor data is not supported; send data as JSON")
     try:
         raw = orjson.loads(body)
     except orjson.JSONDecodeError as error:
@@ -99,10 +120,10 @@ def _refuse_missing(rows: Rows, features: Sequence[str]) -> None:
         raise BadInput("inputs", f"the model gives no answer where {name} is missing ({len(gaps)} features have nulls)")
 
 
-def _selection(raw: Any, signature: Signature) -> tuple[str, ...]:
+def _selection(raw: Any, signature: Signature) -> tuple[Wanted, ...]:
     known = signature.output_names
     if raw is None or raw == []:
-        return known
+        return tuple(Wanted(name) for name in known)
     if not isinstance(raw, list):
         raise BadInput("outputs", "expected a list of objects with a name")
     chosen: list[str] = []
@@ -113,7 +134,7 @@ def _selection(raw: Any, signature: Signature) -> tuple[str, ...]:
         if name in chosen:
             raise BadInput(f"outputs[{at}].name", "named twice")
         chosen.append(name)
-    return tuple(chosen)
+    return tuple(Wanted(name) for name in chosen)
 
 
 def _rows(raw: Any, signature: Signature) -> Rows:
@@ -209,14 +230,14 @@ def _check_types(flat: list[Any], datatype: str, field: str) -> None:
 
 def encode_answer(
     model_name: str, version: str, request: InferRequest, outputs: Outputs, signature: Signature
-) -> bytes:
+) -> Encoded:
     """The body of a 200. Data is flat, row-major."""
     answer: dict[str, Any] = {"model_name": model_name, "model_version": version}
     if request.request_id is not None:
         answer["id"] = request.request_id
     datatypes = {output.name: output.datatype for output in signature.outputs}
-    answer["outputs"] = [_tensor(name, datatypes[name], outputs[name]) for name in request.outputs]
-    return orjson.dumps(answer, option=_ENCODE)
+    answer["outputs"] = [_tensor(each.name, datatypes[each.name], outputs[each.name]) for each in request.outputs]
+    return Encoded(orjson.dumps(answer, option=_ENCODE))
 
 
 def _tensor(name: str, datatype: str, values: NDArray[Any]) -> dict[str, Any]:
