@@ -1,4 +1,4 @@
-"""`make lock`: compile the pyproject files to hash-pinned requirements, one per image and one for development.
+"""`make lock`: compile the pyproject files to hash-pinned requirements, one per image, one for development, one per peer of a benchmark.
 
 Owns requirements*.txt. Needs `uv` (pip install uv). Writes no index or download address.
 """
@@ -47,10 +47,13 @@ def main() -> None:
     projects = {"operator": ROOT / "pyproject.toml"}
     projects |= {name: ROOT / name / "pyproject.toml" for name in ("training_image", "serving_image")}
     wanted = {name: requirements(project) for name, project in projects.items()}
-    development = tomllib.loads(projects["operator"].read_text())["dependency-groups"]["dev"]
-    compile_to([*development, *(d for group in wanted.values() for d in group)], ROOT / "requirements-dev.txt")
+    groups = tomllib.loads(projects["operator"].read_text())["dependency-groups"]
+    compile_to([*groups["dev"], *(d for group in wanted.values() for d in group)], ROOT / "requirements-dev.txt")
     for name, group in wanted.items():
         compile_to(group, ROOT / name / "requirements.txt", f"--constraints={ROOT / 'requirements-dev.txt'}")
+    # A peer is measured as its users install it: nothing of ours constrains it.
+    for name in sorted(groups.keys() - {"dev"}):
+        compile_to(groups[name], ROOT / "tests/benchmarks/serving" / f"requirements-{name.removeprefix('bench-')}.txt")
 
 
 if __name__ == "__main__":
