@@ -27,13 +27,14 @@ class Counters:
     def __init__(self, model: Model, revision: str, pod_uid: str, started: float) -> None:
         self.closing = False
         profile = model.profile
+        profile_hash = profile.hash
         self._bins = BinCounter(profile)
         self._requests = dict.fromkeys(CODES, 0)
         self._rows = 0
         self._durations = Histogram(names.DURATION)
         about = {
             "digest": model.digest,
-            "profile": profile.hash,
+            "profile": profile_hash,
             "revision": revision,
             "inputs": inputs_hash(model.signature),
             "missing": "accepted" if model.signature.accepts_missing else "refused",
@@ -46,11 +47,11 @@ class Counters:
         ]
         # Label text never changes: rendering it once keeps a scrape from holding up requests.
         self._feature_prefixes = [
-            f"{names.FEATURE}{labelled({'feature': feature, 'bin': bin_name, 'profile': profile.hash})} "
+            f"{names.FEATURE}{labelled({'feature': feature, 'bin': bin_name, 'profile': profile_hash})} "
             for feature, bin_name in self._bins.input_series
         ]
         self._prediction_prefixes = [
-            f"{names.PREDICTION}{labelled({'output': output, 'confidence': confidence, 'profile': profile.hash})} "
+            f"{names.PREDICTION}{labelled({'output': output, 'confidence': confidence, 'profile': profile_hash})} "
             for output, confidence in self._bins.output_series
         ]
 
