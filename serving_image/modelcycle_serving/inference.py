@@ -1,0 +1,176 @@
+"""Inference by this process's own model: from a request's body to its answer, and the one place where both are counted.
+
+Owns the choice between the loop and the thread, what counts as an answer that may be sent, and the counting of requests and rows, so that
+they cannot drift apart: all counts change on the event loop's thread. Never logs or counts a payload's values.
+"""
+
+import asyncio
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from typing import Final
+
+import numpy as np
+
+from modelcycle_bundle.bins import ClassBins
+from modelcycle_bundle.outputs import LABEL_NAME
+from modelcycle_bundle.profile import Profile, ProfileError
+from modelcycle_serving import oip
+from modelcycle_serving.backlog import Backlog
+from modelcycle_serving.batching import Batcher, BatchLimits, Job, RunFailed
+from modelcycle_serving.counters import Counters
+from modelcycle_serving.logs import log
+from modelcycle_serving.messages import RETRY_AFTER, Answer, Request, Response
+from modelcycle_serving.model import Model
+
+INLINE_SECONDS: Final = 0.005
+"""A run expected to take longer leaves the event loop to a thread, so that probes and small requests are not held up."""
+MAX_PENDING: Final = 64
+"""Long runs waiting for that thread; above it the answer is 503."""
+MAX_PENDING_VALUES: Final = 1 << 24
+"""Feature values of them together, 4 bytes each."""
+BINARY: Final = b"application/octet-stream"
+_HEADER_LENGTH: Final = oip.HEADER_LENGTH.lower().encode()
+
+
+class _Asked(Job):
+    """One parsed request. `received` is in seconds of the clock."""
+
+    __slots__ = ("received", "request")
+
+    def __init__(self, request: oip.InferRequest, received: float) -> None:
+        super().__init__(request.rows)
+        self.request: Final = request
+        self.received: Final = received
+
+
+class Inference:
+    """The model at work. `clock` gives seconds, for durations."""
+
+    def __init__(self, model_name: str, model: Model, counters: Counters, clock: Callable[[], float]) -> None:
+        self._name: Final = model_name
+        self._model: Final = model
+        self._counters: Final = counters
+        self._clock: Final = clock
+        self._classes: Final = _known_labels(model.profile)
+        self._inline_rows: Final = model.rows_within(INLINE_SECONDS)
+        self._backlog: Final = Backlog(self._count)
+        most = min(BatchLimits().rows, self._inline_rows) if model.rows_are_independent else 1
+        self._batcher: Final = Batcher(self._run, self._backlog.add, self._finish, BatchLimits(rows=most))
+        self._executor: Final = ThreadPoolExecutor(max_workers=1, thread_name_prefix="model")
+        self._pending = 0
+        self._pending_values = 0
+
+    def __call__(self, request: Request) -> Answer:
+        """Answer one inference request."""
+        received = self._clock()
+        try:
+            asked = _Asked(oip.parse_infer(request.body, _header_length(request), self._model.signature), received)
+        except oip.BadInput as bad:
+            self._counters.count_request(400)
+            return _error(400, str(bad))
+        if len(asked.rows) > self._inline_rows:
+            return self._run_aside(asked)
+        return asked if self._batcher.submit(asked) else self._overloaded("too many requests are waiting")
+
+    def settle_counts(self) -> None:
+        """Count what was answered and is not counted yet: before anyone reads the counters."""
+        self._backlog.flush()
+
+    def close(self) -> None:
+        """Wait for the runs under way."""
+        self._executor.shutdown()
+        self._backlog.close()
+
+    # Running.
+
+    def _run(self, rows: oip.Rows) -> oip.Outputs:
+        """Answers that may be sent. May be called from any thread. Raises RunFailed."""
+        try:
+            outputs = self._model.run(rows)
+        except Exception as error:
+            raise RunFailed("the model could not answer this request", type(error).__name__) from None
+        for values in outputs.values():
+            if values.dtype.kind == "f" and not np.isfinite(values).all():
+                raise RunFailed("the model's answer is not a finite number")
+            if len(values) != len(rows):
+                raise RunFailed("the model's answer has another number of rows")
+        if self._classes and not self._classes.issuperset(outputs[LABEL_NAME].tolist()):
+            raise RunFailed("the model's answer is not one its profile knows")
+        return outputs
+
+    def _run_aside(self, asked: _Asked) -> Answer:
+        if self._pending >= MAX_PENDING or self._pending_values >= MAX_PENDING_VALUES:
+            return self._overloaded("too many large requests are waiting")
+        self._pending += 1
+        self._pending_values += asked.rows.size
+        running = asyncio.get_running_loop().run_in_executor(self._executor, self._run, asked.rows)
+        running.add_done_callback(partial(self._ran_aside, asked))
+        return asked
+
+    def _ran_aside(self, asked: _Asked, running: "asyncio.Future[oip.Outputs]") -> None:
+        self._pending -= 1
+        self._pending_values -= asked.rows.size
+        try:
+            outputs = running.result()
+        except RunFailed as failed:
+            self._finish(asked, failed)
+        else:
+            self._backlog.add(asked.rows, outputs)
+            self._finish(asked, outputs)
+
+    # Answering.
+
+    def _finish(self, job: Job, outcome: oip.Outputs | RunFailed) -> None:
+        assert isinstance(job, _Asked)
+        if isinstance(outcome, RunFailed):
+            log.error(str(outcome), extra={"exception": outcome.kind, "rows": len(job.rows)})
+            response = _error(500, str(outcome))
+        else:
+            response = self._encoded(job.request, outcome)
+        self._counters.count_request(response.status)
+        self._counters.observe_duration(self._clock() - job.received)
+        job.set_result(response)
+
+    def _encoded(self, request: oip.InferRequest, outputs: oip.Outputs) -> Response:
+        model = self._model
+        try:
+            encoded = oip.encode_answer(self._name, model.version, request, outputs, model.signature)
+        except Exception as error:
+            log.error("an answer could not be encoded", extra={"exception": type(error).__name__})
+            return _error(500, "the model's answer could not be encoded")
+        if encoded.header_length is None:
+            return Response(200, encoded.body)
+        length = (oip.HEADER_LENGTH.encode(), b"%d" % encoded.header_length)
+        return Response(200, encoded.body, BINARY, (length,))
+
+    def _overloaded(self, message: str) -> Response:
+        self._counters.count_request(503)
+        return _error(503, message, RETRY_AFTER)
+
+    def _count(self, rows: oip.Rows, outputs: oip.Outputs) -> None:
+        try:
+            self._counters.count_rows(rows, outputs)
+        except ProfileError:
+            log.error("answers were not counted: they are not of the profile's kind", extra={"rows": len(rows)})
+
+
+def _known_labels(profile: Profile) -> frozenset[int | str]:
+    """What the model may answer as a class, as numbers and as texts; empty for a regression."""
+    classes = profile.output.classes if isinstance(profile.output, ClassBins) else ()
+    numbers = (int(name) for name in classes if name.removeprefix("-").isdecimal() and str(int(name)) == name)
+    return frozenset((*classes, *numbers))
+
+
+def _header_length(request: Request) -> int | None:
+    """How many bytes of the body are JSON, when tensors follow it."""
+    text = request.headers.get(_HEADER_LENGTH)
+    if text is None:
+        return None
+    if not text.isdigit() or len(text) > 10 or int(text) > len(request.body):
+        raise oip.BadInput(oip.HEADER_LENGTH, "expected the number of bytes of the JSON that the body begins with")
+    return int(text)
+
+
+def _error(status: int, message: str, headers: tuple[tuple[bytes, bytes], ...] = ()) -> Response:
+    return Response(status, oip.encode_error(message), headers=headers)
