@@ -42,6 +42,24 @@ TRAFFIC_SEQ: Final = "modelcycle_traffic_seq"
 """Gauge: `seq` of the traffic annotation that is applied; label `rollout`. 0 with an empty label before the first one."""
 TRAFFIC_SHARE: Final = "modelcycle_traffic_share"
 """Gauge from 0 to 1: the share that is applied; label `rollout`."""
+ARM_DRAWN: Final = "modelcycle_arm_drawn_total"
+"""Requests by how their arm was found; labels `rollout`, `by` (DRAWN_BY) and `arm`; counted like ARM_REQUESTS, those of a test not."""
+DRAWN_BY_KEY: Final = "key"
+"""The place of the request's key."""
+DRAWN_BY_SHARE: Final = "share"
+"""The exact sequence: the request has no key, or the rollout none."""
+DRAWN_BY: Final = (DRAWN_BY_KEY, DRAWN_BY_SHARE)
+ARM_EXEMPT: Final = "modelcycle_arm_exempt_total"
+"""Requests kept out of the split, and counted for no arm, since their client waits no longer than the hop may take; label `rollout`."""
+TRAFFIC_REALISED: Final = "modelcycle_traffic_realised_share"
+"""Gauge from 0 to 1: those for the canary of the requests drawn since the share last changed; label `rollout`. None before the first."""
+SHADOW_REQUESTS: Final = "modelcycle_shadow_requests_total"
+"""Requests to be copied to the other revision, by what came of it; labels `rollout` and `outcome` (SHADOW_OUTCOMES)."""
+SHADOW_DIFFERENCE: Final = "modelcycle_shadow_difference"
+"""Histogram over SHADOW_BOUNDS of the largest difference between two answers; label `rollout`.
+
+Classification: of a probability, absolute. Regression: of a prediction, relative to the larger one.
+"""
 FORWARD_DURATION: Final = "modelcycle_forward_duration_seconds"
 """Histogram of the hop: from handing a request on to its answer, a failure or being late; bounds LATENCY_BOUNDS."""
 
@@ -64,6 +82,22 @@ ARM_OUTCOMES: Final = {
     ARM_CANARY: (OUTCOME_OK, OUTCOME_CLIENT, OUTCOME_FAILED, OUTCOME_LATE, OUTCOME_REFUSED, OUTCOME_UNREACHED),
 }
 """The series of ARM_REQUESTS. An arm's requests are the sum of its outcomes but unreached, its events all of these but ok and client."""
+SHADOW_AGREE: Final = "agree"
+"""Every row has the same label; a predicted number differs by 1 % at most."""
+SHADOW_DIFFER: Final = "differ"
+"""Any row does not."""
+SHADOW_DROPPED: Final = "dropped"
+"""Not copied, or given up, for the bounds on connections and memory."""
+SHADOW_OUTCOMES: Final = (
+    SHADOW_AGREE,
+    SHADOW_DIFFER,
+    OUTCOME_REFUSED,
+    OUTCOME_FAILED,
+    OUTCOME_LATE,
+    OUTCOME_UNREACHED,
+    SHADOW_DROPPED,
+)
+SHADOW_BOUNDS: Final = (0.001, 0.01, 0.05, 0.1, 0.25, 0.5, 1.0)
 PROFILE_PATH: Final = "/profile"
 """On the metrics port: the model's profile.json, byte for byte; its hash is the label `profile`."""
 

@@ -1,7 +1,7 @@
-"""Which requests are handed on: a share that is exact over every prefix and blind to the rhythm of the traffic, or one that sticks to a key.
+"""Which requests are handed on: a share exact over every prefix and blind to the traffic's rhythm, or one that sticks to a key.
 
-Owns the sequence and the place of a key, nothing else. Randomness comes in as data, so that a pod's sequence can be repeated; a key's place
-is the same in every pod, process and version. Never keeps a key.
+Owns the sequence and the place of a key, nothing else. Randomness comes in as data, so that a pod's sequence can be repeated; a
+key's place is the same in every pod, process and version. Never keeps a key.
 """
 
 from hashlib import sha256
@@ -47,7 +47,7 @@ class Split:
 def place(salt: bytes, key: bytes) -> int:
     """Where a key falls, from 0 to SHARE_DENOMINATOR - 1; it is handed on while that is below the share.
 
-    The first 8 bytes of SHA-256 over salt, a zero byte and key, as a big-endian number h, scaled to h * SHARE_DENOMINATOR / 2^64 and rounded
-    down. Monotone by that: who is handed on at one share is so at every larger one. Other salts place the same key independently.
+    The first 8 bytes of SHA-256 over salt, a zero byte and key, as a big-endian number h: h * SHARE_DENOMINATOR / 2^64, rounded
+    down. So who is handed on at one share is so at every larger one, and another salt places the same key independently.
     """
     return int.from_bytes(sha256(b"%s\0%s" % (salt, key)).digest()[:8]) * SHARE_DENOMINATOR >> 64
