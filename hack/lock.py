@@ -1,4 +1,5 @@
-"""`make lock`: compile the pyproject files to hash-pinned requirements, one per image, one for development, one per peer of a benchmark.
+"""`make lock`: compile the pyproject files to hash-pinned requirements, one per image, one for development, one for the clients of others
+that the server is tested with, one per peer of a benchmark.
 
 Owns requirements*.txt. Needs `uv` (pip install uv). Writes no index or download address.
 """
@@ -51,8 +52,9 @@ def main() -> None:
     compile_to([*groups["dev"], *(d for group in wanted.values() for d in group)], ROOT / "requirements-dev.txt")
     for name, group in wanted.items():
         compile_to(group, ROOT / name / "requirements.txt", f"--constraints={ROOT / 'requirements-dev.txt'}")
-    # A peer is measured as its users install it: nothing of ours constrains it.
-    for name in sorted(groups.keys() - {"dev"}):
+    # Clients and peers are as their users install them: nothing of ours constrains them.
+    compile_to(groups["clients"], ROOT / "tests/unit/serving/clients/requirements.txt")
+    for name in sorted(groups.keys() - {"dev", "clients"}):
         compile_to(groups[name], ROOT / "tests/benchmarks/serving" / f"requirements-{name.removeprefix('bench-')}.txt")
 
 

@@ -143,7 +143,7 @@ async def _load(config: Config, app: App, traffic: TrafficFile, started: float, 
 
 def _announce(config: Config, model: models.Model, port: int, seconds: float) -> None:
     host = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(config.host, config.host)
-    url = f"http://{host}:{port}/v2/models/{config.model_name}/infer"
+    url = f"http://{host}:{port}{oip.model_path(config.model_name)}/infer"
     example = oip.example_request(model.signature).decode()
     log.info(
         "ready",
