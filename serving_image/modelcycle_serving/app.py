@@ -6,7 +6,7 @@ Owns routing and readiness: which phase the process is in, and who answers what.
 from collections.abc import Callable
 from enum import StrEnum
 from random import Random
-from typing import Any, Final
+from typing import Any
 
 import orjson
 
@@ -15,11 +15,10 @@ from modelcycle_bundle.traffic import Traffic
 from modelcycle_serving import oip
 from modelcycle_serving.arms import Arms
 from modelcycle_serving.counters import Counters
+from modelcycle_serving.exposition import negotiated
 from modelcycle_serving.inference import Inference
 from modelcycle_serving.messages import RETRY_AFTER, Answer, Handler, Request, Response
 from modelcycle_serving.model import Model
-
-TEXT: Final = b"text/plain; version=0.0.4; charset=utf-8"
 
 
 class Phase(StrEnum):
@@ -146,12 +145,13 @@ class App:
             return _starting()
         return Response(200, oip.encode_model(self._name, self._model.version, self._model.signature))
 
-    def _exposition(self, _: Request) -> Response:
+    def _exposition(self, request: Request) -> Response:
         if self._counters is None or self._inference is None:
             return _starting()
         self._inference.settle_counts()
         self._counters.closing = self._told_to_close or self.phase is Phase.DRAINING
-        return Response(200, self._counters.exposition() + self._arms.counters.exposition(), TEXT)
+        page = self._counters.exposition() + self._arms.counters.exposition()
+        return Response(200, *negotiated(page, request.headers.get(b"accept")))
 
     def _profile(self, _: Request) -> Response:
         if self._model is None:

@@ -193,6 +193,11 @@ def start(bundle: Path, *flags: str, environment: Mapping[str, str] | None = Non
     return server
 
 
+def answered(samples: Mapping[str, Mapping[tuple[tuple[str, str], ...], float]], code: str) -> float:
+    """Inference requests answered with a status, whatever their arm."""
+    return sum(value for labels, value in samples["modelcycle_requests_total"].items() if dict(labels)["code"] == code)
+
+
 def feature_sums(samples: Mapping[str, Mapping[tuple[tuple[str, str], ...], float]]) -> dict[str, float]:
     """Rows counted by feature, over all bins."""
     sums: dict[str, float] = {}

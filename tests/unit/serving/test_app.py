@@ -89,7 +89,7 @@ async def test_run_that_raises_is_500_and_counts_no_row(bundles: dict[str, Path]
     assert response.status == 500
     assert b"73519" not in response.body
     assert "modelcycle_rows_total 0\n" in bench.metrics()
-    assert 'modelcycle_requests_total{code="500"} 1\n' in bench.metrics()
+    assert 'modelcycle_requests_total{code="500",arm="stable",revision=""} 1\n' in bench.metrics()
     bench.app.close()
 
 

@@ -11,7 +11,6 @@ from pathlib import Path
 
 import pytest
 
-from modelcycle_bundle import metric_names
 from modelcycle_bundle.traffic import SHARE_DENOMINATOR
 from unit.serving import peers, rig
 
@@ -63,7 +62,7 @@ def ended(loaders: list[rig.Loader], until: threading.Event) -> Counter[str]:
 
 
 def answered_here(stable: peers.Stable) -> int:
-    return int(stable.server.samples()[metric_names.REQUESTS][(("code", "200"),)])
+    return int(rig.answered(stable.server.samples(), "200"))
 
 
 def test_two_pods_that_hand_on_to_each_other_never_loop(pair: Pair) -> None:
