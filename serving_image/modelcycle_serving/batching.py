@@ -9,12 +9,11 @@ import asyncio
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, Generic, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from modelcycle_serving.logs import log
 from modelcycle_serving.messages import Pending
 
 Rows = NDArray[np.float32]
@@ -51,23 +50,32 @@ class Job(Pending):
         self.rows: Final = rows
 
 
-Finish = Callable[[Job, Outputs | RunFailed], None]
-Ran = Callable[[Rows, Outputs], None]
+J = TypeVar("J", bound=Job)
 
 
-class Batcher:
-    """The queue of one model. `run` raises RunFailed; `ran` is told of every run that answered, before `finish` has its jobs' parts."""
+class Batcher(Generic[J]):
+    """The queue of one model.
 
-    def __init__(self, run: Callable[[Rows], Outputs], ran: Ran, finish: Finish, limits: BatchLimits) -> None:
+    `run` raises RunFailed, and whatever else it raises counts as that. `answered` gets the jobs of a run, its rows and its outputs, those of one job after the other's; `failed` a job
+    that failed alone. Both give their jobs a response.
+    """
+
+    def __init__(
+        self,
+        run: Callable[[Rows], Outputs],
+        answered: Callable[[Sequence[J], Rows, Outputs], None],
+        failed: Callable[[J, RunFailed], None],
+        limits: BatchLimits,
+    ) -> None:
         self._run: Final = run
-        self._ran: Final = ran
-        self._finish: Final = finish
+        self._answered: Final = answered
+        self._failed: Final = failed
         self._limits: Final = limits
-        self._queue: deque[Job] = deque()
+        self._queue: deque[J] = deque()
         self._values = 0
         self._is_due = False
 
-    def submit(self, job: Job) -> bool:
+    def submit(self, job: J) -> bool:
         """Run this with all else that the present turn of the loop brings. False: there is no room."""
         limits = self._limits
         if len(self._queue) >= limits.requests or self._values >= limits.values:
@@ -88,23 +96,27 @@ class Batcher:
         if len(jobs) == 1:
             self._run_alone(jobs[0])
             return
-        rows = np.concatenate([job.rows for job in jobs])
         try:
+            rows = np.concatenate([job.rows for job in jobs])
             outputs = self._run(rows)
-        except RunFailed:
+        except Exception:
             for job in jobs:
                 self._run_alone(job)
-            return
-        self._ran(rows, outputs)
-        start = 0
-        for job in jobs:
-            end = start + len(job.rows)
-            self._settle(job, {name: values[start:end] for name, values in outputs.items()})
-            start = end
+        else:
+            self._answered(jobs, rows, outputs)
 
-    def _take(self) -> Sequence[Job]:
+    def _run_alone(self, job: J) -> None:
+        try:
+            outputs = self._run(job.rows)
+        except Exception as error:
+            unforeseen = RunFailed("the model could not answer this request", type(error).__name__)
+            self._failed(job, error if isinstance(error, RunFailed) else unforeseen)
+        else:
+            self._answered((job,), job.rows, outputs)
+
+    def _take(self) -> Sequence[J]:
         queue, limit = self._queue, self._limits.rows
-        jobs: list[Job] = []
+        jobs: list[J] = []
         size = 0
         while queue and (not jobs or size + len(queue[0].rows) <= limit):
             job = queue.popleft()
@@ -112,19 +124,3 @@ class Batcher:
             size += len(job.rows)
             self._values -= job.rows.size
         return jobs
-
-    def _run_alone(self, job: Job) -> None:
-        try:
-            outputs = self._run(job.rows)
-        except RunFailed as failed:
-            self._settle(job, failed)
-        else:
-            self._ran(job.rows, outputs)
-            self._settle(job, outputs)
-
-    def _settle(self, job: Job, outcome: Outputs | RunFailed) -> None:
-        try:
-            self._finish(job, outcome)
-        except Exception as error:
-            # What goes wrong while one client is answered is not the next one's fault.
-            log.error("an answer could not be given", extra={"exception": type(error).__name__})

@@ -5,7 +5,7 @@ they cannot drift apart: all counts change on the event loop's thread. Never log
 """
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Final
@@ -48,7 +48,6 @@ class Inference:
     """The model at work. `clock` gives seconds, for durations."""
 
     def __init__(self, model_name: str, model: Model, counters: Counters, clock: Callable[[], float]) -> None:
-        self._name: Final = model_name
         self._model: Final = model
         self._counters: Final = counters
         self._clock: Final = clock
@@ -56,7 +55,8 @@ class Inference:
         self._inline_rows: Final = model.rows_within(INLINE_SECONDS)
         self._backlog: Final = Backlog(self._count)
         most = min(BatchLimits().rows, self._inline_rows) if model.rows_are_independent else 1
-        self._batcher: Final = Batcher(self._run, self._backlog.add, self._finish, BatchLimits(rows=most))
+        self._batcher: Final = Batcher(self._run, self._answered, self._failed, BatchLimits(rows=most))
+        self._answers: Final = oip.BatchAnswers(model_name, model.version, model.signature)
         self._executor: Final = ThreadPoolExecutor(max_workers=1, thread_name_prefix="model")
         self._pending = 0
         self._pending_values = 0
@@ -114,35 +114,35 @@ class Inference:
         try:
             outputs = running.result()
         except RunFailed as failed:
-            self._finish(asked, failed)
+            self._failed(asked, failed)
         else:
-            self._backlog.add(asked.rows, outputs)
-            self._finish(asked, outputs)
+            self._answered((asked,), asked.rows, outputs)
 
     # Answering.
 
-    def _finish(self, job: Job, outcome: oip.Outputs | RunFailed) -> None:
-        assert isinstance(job, _Asked)
-        if isinstance(outcome, RunFailed):
-            log.error(str(outcome), extra={"exception": outcome.kind, "rows": len(job.rows)})
-            response = _error(500, str(outcome))
-        else:
-            response = self._encoded(job.request, outcome)
+    def _answered(self, jobs: Sequence[_Asked], rows: oip.Rows, outputs: oip.Outputs) -> None:
+        try:
+            bodies = self._answers.encode([job.request for job in jobs], outputs)
+        except Exception as error:
+            for job in jobs:
+                self._failed(job, RunFailed("the model's answer could not be encoded", type(error).__name__))
+            return
+        self._backlog.add(rows, outputs)
+        for job, encoded in zip(jobs, bodies, strict=True):
+            self._settle(job, _good(encoded))
+
+    def _failed(self, job: _Asked, failed: RunFailed) -> None:
+        log.error(str(failed), extra={"exception": failed.kind, "rows": len(job.rows)})
+        self._settle(job, _error(500, str(failed)))
+
+    def _settle(self, job: _Asked, response: Response) -> None:
         self._counters.count_request(response.status)
         self._counters.observe_duration(self._clock() - job.received)
-        job.set_result(response)
-
-    def _encoded(self, request: oip.InferRequest, outputs: oip.Outputs) -> Response:
-        model = self._model
         try:
-            encoded = oip.encode_answer(self._name, model.version, request, outputs, model.signature)
+            job.set_result(response)
         except Exception as error:
-            log.error("an answer could not be encoded", extra={"exception": type(error).__name__})
-            return _error(500, "the model's answer could not be encoded")
-        if encoded.header_length is None:
-            return Response(200, encoded.body)
-        length = (oip.HEADER_LENGTH.encode(), b"%d" % encoded.header_length)
-        return Response(200, encoded.body, BINARY, (length,))
+            # What goes wrong while one client is answered is not the next one's fault.
+            log.error("an answer could not be given", extra={"exception": type(error).__name__})
 
     def _overloaded(self, message: str) -> Response:
         self._counters.count_request(503)
@@ -170,6 +170,13 @@ def _header_length(request: Request) -> int | None:
     if not text.isdigit() or len(text) > 10 or int(text) > len(request.body):
         raise oip.BadInput(oip.HEADER_LENGTH, "expected the number of bytes of the JSON that the body begins with")
     return int(text)
+
+
+def _good(encoded: oip.Encoded) -> Response:
+    if encoded.header_length is None:
+        return Response(200, encoded.body)
+    length = (oip.HEADER_LENGTH.encode(), b"%d" % encoded.header_length)
+    return Response(200, encoded.body, BINARY, (length,))
 
 
 def _error(status: int, message: str, headers: tuple[tuple[bytes, bytes], ...] = ()) -> Response:

@@ -14,9 +14,10 @@ RETRY_AFTER: Final = ((b"Retry-After", b"1"),)
 _STATUS_LINE: Final = {status: f"HTTP/1.1 {status.value} {status.phrase}\r\n".encode() for status in HTTPStatus}
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Response:
-    """One answer. `body` is already encoded; `headers` are extra ones."""
+    """One answer. `body` is already encoded; `headers` are extra ones. Nobody changes one: it is not frozen because making a
+    frozen one takes three times as long, and one is made for every request."""
 
     status: int
     body: bytes
@@ -73,7 +74,7 @@ class Pending:
     def __await__(self) -> Generator[Any, None, Response]:
         if self._response is None:
             waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-            self.add_done_callback(lambda _: waiter.done() or waiter.set_result(None))
+            self.add_done_callback(lambda _: None if waiter.done() else waiter.set_result(None))
             yield from waiter
         return self.result()
 

@@ -6,6 +6,7 @@ reuses its buffers.
 """
 
 from modelcycle_serving.oip.answer import encode_answer, encode_error
+from modelcycle_serving.oip.batch_answers import BatchAnswers
 from modelcycle_serving.oip.messages import (
     HEADER_LENGTH,
     INPUT,
@@ -26,6 +27,7 @@ __all__ = [
     "HEADER_LENGTH",
     "INPUT",
     "BadInput",
+    "BatchAnswers",
     "Encoded",
     "InferRequest",
     "OutputSpec",
