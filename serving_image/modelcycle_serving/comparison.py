@@ -4,6 +4,7 @@ Owns the reading of an answer's outputs, JSON or binary, and the rule by which t
 """
 
 from dataclasses import dataclass
+from math import isfinite
 from typing import Any, Final
 
 import numpy as np
@@ -22,7 +23,10 @@ Outputs = dict[str, "Numbers | list[Any]"]
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """`difference` is the largest of all rows: of a probability, absolute; of a prediction, relative. None: not of one shape."""
+    """`difference` is the largest of all rows: of a probability, absolute; of a prediction, relative.
+
+    None: the answers are not of one shape, or it is not finite.
+    """
 
     agree: bool
     difference: float | None
@@ -35,7 +39,8 @@ def compare(own: Outputs, other: Outputs) -> Comparison:
         return Comparison(relative is not None and relative <= TOLERANCE, relative)
     absolute = _difference(own, other, PROBABILITIES_NAME, lambda one, two: np.abs(one - two))
     if LABEL_NAME in own:
-        return Comparison(own[LABEL_NAME] == other.get(LABEL_NAME), absolute)
+        one, two = own[LABEL_NAME], other.get(LABEL_NAME)
+        return Comparison(isinstance(one, list) and isinstance(two, list) and one == two, absolute)
     return Comparison(absolute is not None and _likeliest(own) == _likeliest(other), absolute)
 
 
@@ -48,7 +53,7 @@ def read(body: bytes, header_length: int | None) -> Outputs:
             raw = None if size is None else body[at : at + size]
             at += size or 0
             found[output["name"]] = _values(output, raw)
-    except (KeyError, TypeError, AttributeError) as error:
+    except (KeyError, TypeError, AttributeError, OverflowError) as error:
         raise ValueError("not an answer of the protocol") from error
     return found
 
@@ -67,12 +72,14 @@ def _difference(own: Outputs, other: Outputs, name: str, of: Any) -> float | Non
     one, two = own.get(name), other.get(name)
     if not isinstance(one, np.ndarray) or not isinstance(two, np.ndarray) or one.shape != two.shape or not one.size:
         return None
-    return float(of(one, two).max())
+    largest = float(of(one, two).max())
+    return largest if isfinite(largest) else None
 
 
 def _relative(one: Numbers, two: Numbers) -> Numbers:
     larger = np.maximum(np.abs(one), np.abs(two))
-    relative: Numbers = np.abs(one - two) / np.where(larger > 0, larger, 1)
+    with np.errstate(invalid="ignore"):
+        relative: Numbers = np.abs(one - two) / np.where(larger > 0, larger, 1)
     return relative
 
 

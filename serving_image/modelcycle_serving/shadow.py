@@ -19,8 +19,8 @@ from modelcycle_serving.shadow_counters import ShadowCounters
 from modelcycle_serving.split import Split
 from modelcycle_serving.upstream import Answer, Kind, NoAnswer, Pool, PoolLimits
 
-MAX_ANSWER: Final = 256 * 1024
-"""Bytes of an answer that is still compared: about a millisecond of the event loop."""
+MAX_ANSWER: Final = 64 * 1024
+"""Bytes of an answer that is still compared: about a third of a millisecond of the event loop."""
 MAX_HELD: Final = 16 * 1024 * 1024
 """Bytes of requests and answers kept for copies under way."""
 LIMITS: Final = PoolLimits(connections=16, spread=4, answer=MAX_ANSWER, held=MAX_HELD)
