@@ -38,12 +38,14 @@ class _Part:
 class Backlog:
     """The rows of one process. `count` takes rows and answers of one slice."""
 
-    def __init__(self, count: Callable[[Rows, Outputs], None]) -> None:
+    def __init__(self, count: Callable[[Rows, Outputs], None], max_values: int = MAX_VALUES) -> None:
+        self._max_values: Final = max_values
         self._count: Final = count
         self._parts: deque[_Part] = deque()
         self._rows = 0
         self._row_seconds = SLICE_SECONDS / MOST_ROWS
-        self._slice_rows = MOST_ROWS
+        self.slice_rows = MOST_ROWS
+        """How many rows are thought to take SLICE_SECONDS."""
         self._timer: asyncio.TimerHandle | None = None
 
     def __len__(self) -> int:
@@ -54,10 +56,10 @@ class Backlog:
         """Rows [N, F] and the answers to them, N long. Neither may be changed afterwards."""
         self._parts.append(_Part(rows, outputs))
         self._rows += len(rows)
-        if self._rows >= self._slice_rows:
+        if self._rows >= self.slice_rows:
             self._count_slice()
-            while self._rows * rows.shape[1] > MAX_VALUES:
-                self._count_slice()
+        while self._rows * rows.shape[1] > self._max_values:
+            self._count_slice()
         if self._rows and self._timer is None:
             self._timer = asyncio.get_running_loop().call_later(IDLE_SECONDS, self._idle)
 
@@ -86,11 +88,11 @@ class Backlog:
         self._count(rows, outputs)
         spent = (time.thread_time() - begun) / len(rows)
         self._row_seconds += _SLOWER * (spent - self._row_seconds)
-        self._slice_rows = max(1, min(MOST_ROWS, int(SLICE_SECONDS / self._row_seconds)))
+        self.slice_rows = max(1, min(MOST_ROWS, int(SLICE_SECONDS / self._row_seconds)))
 
     def _next_slice(self) -> tuple[Rows, Outputs]:
         taken: list[tuple[Rows, Outputs]] = []
-        room = self._slice_rows
+        room = self.slice_rows
         while room and self._parts:
             part = self._parts[0]
             end = min(part.counted + room, len(part.rows))
@@ -100,7 +102,7 @@ class Backlog:
             part.counted = end
             if end == len(part.rows):
                 self._parts.popleft()
-        self._rows -= self._slice_rows - room
+        self._rows -= self.slice_rows - room
         if len(taken) == 1:
             return taken[0]
         names = taken[0][1]

@@ -56,8 +56,8 @@ J = TypeVar("J", bound=Job)
 class Batcher(Generic[J]):
     """The queue of one model.
 
-    `run` raises RunFailed, and whatever else it raises counts as that. `answered` gets the jobs of a run, its rows and its outputs, those of one job after the other's; `failed` a job
-    that failed alone. Both give their jobs a response.
+    `run` raises RunFailed, and whatever else it raises counts as that. `answered` gets the jobs of a run, its rows and its
+    outputs, those of one job after the other's; `failed` a job that failed alone. Both give their jobs a response.
     """
 
     def __init__(

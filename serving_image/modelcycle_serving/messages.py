@@ -27,7 +27,8 @@ class Response:
 
 @dataclass(slots=True)
 class Request:
-    """One request, complete when the handler sees it. Header names are lower case; requests may share one dict of them."""
+    """One request, complete when the handler sees it. Header names are lower case; requests may share one dict of them, and
+    then Content-Length is not in it."""
 
     method: bytes = b""
     path: bytes = b""

@@ -27,7 +27,8 @@ class RepeatedHead:
         self._suffix = suffix
         self._method = request.method
         self._path = request.path
-        self._headers = request.headers
+        # The length is the body's, and the next body has another.
+        self._headers = {name: value for name, value in request.headers.items() if name != b"content-length"}
 
     @staticmethod
     def of(data: bytes, request: Request) -> "RepeatedHead | None":
