@@ -190,7 +190,11 @@ def _replay(golden: Golden, run: Callable[[Rows], Outputs], profile: Profile) ->
 
 def _rows_are_independent(golden: Golden, run: Callable[[Rows], Outputs]) -> bool:
     """Whether each golden row alone gets the answer that it gets among the others, within the golden answers' tolerance."""
-    alone = [run(golden.inputs[at : at + 1]) for at in range(min(len(golden.inputs), COMPARED_ALONE))]
+    try:
+        alone = [run(golden.inputs[at : at + 1]) for at in range(min(len(golden.inputs), COMPARED_ALONE))]
+    except Exception as error:
+        message = f"{layout.MODEL_FILE}: the model cannot answer a golden row by itself ({type(error).__name__})"
+        raise BundleRefused(FailureReason.GOLDEN_MISMATCH, message) from error
     together = {name: np.concatenate([each[name] for each in alone]) for name in alone[0]}
     inputs = golden.inputs[: len(alone)]
     expected = answers.from_arrays(run(inputs))
