@@ -115,7 +115,7 @@ class Arms:
         self.counters.forwards.observe(self._clock() - begun)
         if isinstance(outcome, Answer) and outcome.status == 200:
             self.counters.count(traffic.rollout, names.ARM_CANARY, names.OUTCOME_OK)
-            _settle(result, partial(response, outcome))
+            result.set_result(response(outcome))
         else:
             _settle(result, partial(self._make_good, request, traffic, outcome))
 

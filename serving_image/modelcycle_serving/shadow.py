@@ -4,7 +4,6 @@ Owns which requests are copied and the bounds of that. Nobody waits for a copy: 
 the bounds it is dropped and counted. Never changes an answer, never logs what it read.
 """
 
-import asyncio
 from dataclasses import replace
 from functools import partial
 from random import Random
@@ -68,7 +67,7 @@ class Shadow:
             self._counters.count(traffic.rollout, names.SHADOW_DROPPED)
             return
         self._held += size
-        asyncio.get_running_loop().call_soon(self._send, request, traffic, own, size, self._pool)
+        self._pool.loop.call_soon(self._send, request, traffic, own, size, self._pool)
 
     def _send(self, request: Request, traffic: Traffic, own: Response, size: int, pool: Pool) -> None:
         pool.ask(head(request, traffic), request.body, partial(self._answered, traffic.rollout, own, size))

@@ -90,12 +90,17 @@ class _Exchange:
 
 
 class Pool:
-    """The connections to one `address:port`. Every request has `timeout` seconds: connecting, sending, receiving, a second try."""
+    """The connections to one `address:port`, of the running loop.
+
+    Every request has `timeout` seconds: for connecting, sending, receiving and a second try.
+    """
 
     def __init__(self, target: str, timeout: float, limits: PoolLimits = PoolLimits()) -> None:
         host, _, port = target.rpartition(":")
         self.limits: Final = limits
         self.timeout: Final = timeout
+        self.loop: Final = asyncio.get_running_loop()
+        """Kept, since asking for it costs a system call."""
         self._host: Final = host.removeprefix("[").removesuffix("]")
         self._port: Final = int(port)
         self._waiting: dict[_Exchange, None] = {}
@@ -118,14 +123,14 @@ class Pool:
 
     def ask(self, head: bytes, body: bytes, answered: Answered) -> None:
         """Send one idempotent request. `answered` is called once, for a crowded pool before this returns."""
-        loop = asyncio.get_running_loop()
-        exchange = _Exchange(head, body, loop.time() + self.timeout, answered)
+        now = self.loop.time()
+        exchange = _Exchange(head, body, now + self.timeout, answered)
         self._waiting[exchange] = None
         if self._alarm is None:
-            self._alarm = loop.call_later(self.timeout, self._look)
+            self._alarm = self.loop.call_later(self.timeout, self._look)
         while self._idle:
             connection = self._idle.popleft()
-            if connection.is_usable(loop.time()):
+            if connection.is_usable(now):
                 connection.send(exchange)
                 break
             connection.close()
@@ -151,16 +156,15 @@ class Pool:
     def _connect(self, exchange: _Exchange | None) -> None:
         """Open a connection: for a request, or for those to come."""
         self._opening += 1
-        task = asyncio.get_running_loop().create_task(self._make(_Connection(self), exchange))
+        task = self.loop.create_task(self._make(_Connection(self), exchange))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
     async def _make(self, connection: "_Connection", exchange: _Exchange | None) -> None:
-        loop = asyncio.get_running_loop()
         try:
             # Sooner than late: that nobody is there is another thing than that somebody does not answer.
             async with asyncio.timeout(min(self.limits.connecting, self.timeout / 2)):
-                await loop.create_connection(lambda: connection, self._host, self._port)
+                await self.loop.create_connection(lambda: connection, self._host, self._port)
         except OSError:  # a TimeoutError is one
             self._opening -= not connection.is_made
             if exchange is not None:
@@ -173,12 +177,11 @@ class Pool:
 
     def _look(self) -> None:
         """End what is late."""
-        loop = asyncio.get_running_loop()
         self._alarm = None
         while self._waiting:
             first = next(iter(self._waiting))
-            if first.due > loop.time():
-                self._alarm = loop.call_at(first.due, self._look)
+            if first.due > self.loop.time():
+                self._alarm = self.loop.call_at(first.due, self._look)
                 return
             if first.connection is not None:
                 first.connection.abort()
@@ -201,7 +204,7 @@ class Pool:
 
     def release(self, connection: "_Connection") -> None:
         """A connection could serve another request."""
-        now = asyncio.get_running_loop().time()
+        now = self.loop.time()
         if self._closed or not connection.is_usable(now):
             connection.close()
             return
@@ -222,11 +225,11 @@ class Pool:
             self._send_on_new(exchange)
 
     def _sweep_in(self, seconds: float) -> None:
-        self._sweeping = asyncio.get_running_loop().call_later(seconds, self._sweep)
+        self._sweeping = self.loop.call_later(seconds, self._sweep)
 
     def _sweep(self) -> None:
         self._sweeping = None
-        now = asyncio.get_running_loop().time()
+        now = self.loop.time()
         while self._idle and now - self._idle[0].idle_since >= self.limits.idle:
             self._idle.popleft().close()
         if self._idle:
@@ -303,7 +306,7 @@ class _Connection(asyncio.Protocol):
         """Register."""
         self._transport = cast(asyncio.Transport, transport)
         self.is_made = True
-        self._until = asyncio.get_running_loop().time() + self._pool.add(self)
+        self._until = self._pool.loop.time() + self._pool.add(self)
 
     def connection_lost(self, exc: Exception | None) -> None:
         """An answer still due will not come; on a kept connection of which nothing came at all it is asked for anew."""
