@@ -54,7 +54,10 @@ def main() -> None:
         compile_to(group, ROOT / name / "requirements.txt", f"--constraints={ROOT / 'requirements-dev.txt'}")
     # Clients and peers are as their users install them: nothing of ours constrains them.
     compile_to(groups["clients"], ROOT / "tests/unit/serving/clients/requirements.txt")
-    for name in sorted(groups.keys() - {"dev", "clients"}):
+    # It unpickles estimators of ours, so it has our scikit-learn.
+    shap = ROOT / "tests/unit/serving/explain/requirements.txt"
+    compile_to(groups["shap"], shap, f"--constraints={ROOT / 'requirements-dev.txt'}")
+    for name in sorted(groups.keys() - {"dev", "clients", "shap"}):
         compile_to(groups[name], ROOT / "tests/benchmarks/serving" / f"requirements-{name.removeprefix('bench-')}.txt")
 
 
