@@ -70,6 +70,11 @@ def is_marked(traffic: Traffic, marker: str) -> bool:
     return bool(_ROLLOUT.fullmatch(marker)) and marker.partition("-")[0] == traffic.deployment
 
 
+def rollout_of(marker: str) -> str:
+    """The rollout that a marker names; "" for any other text."""
+    return marker if _ROLLOUT.fullmatch(marker) else ""
+
+
 def to_text(traffic: Traffic) -> str:
     """The annotation: canonical JSON, so that equal values are equal texts.
 

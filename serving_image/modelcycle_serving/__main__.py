@@ -4,6 +4,7 @@ Owns flags and environment; nothing here decides about models or connections.
 """
 
 import argparse
+import math
 import os
 import sys
 from collections.abc import Mapping, Sequence
@@ -18,8 +19,9 @@ from modelcycle_serving import logs
 from modelcycle_serving.connections import DrainPolicy, Limits
 
 EPILOG = """\
-Environment: POD_UID and MODELCYCLE_REVISION become metric labels; MODELCYCLE_MODEL_NAME, MODELCYCLE_DIGEST and
-MODELCYCLE_LOG_LEVEL are defaults of the flags; MODELCYCLE_TERMINATION_LOG is where the reason goes when a model is refused.
+Environment: POD_UID and MODELCYCLE_REVISION become metric labels; MODELCYCLE_MODEL_NAME, MODELCYCLE_DIGEST,
+MODELCYCLE_LATENCY_SLO, MODELCYCLE_FEEDBACK_KEY_FILE and MODELCYCLE_LOG_LEVEL are defaults of the flags;
+MODELCYCLE_TERMINATION_LOG is where the reason goes when a model is refused.
 
 Try it: start the server on a folder that holds model/, wait for the log line "ready", and run the command in its field "curl".
 """
@@ -50,6 +52,10 @@ def main(arguments: Sequence[str], environment: Mapping[str, str]) -> int:
             body_timeout=parsed.body_timeout,
             keep_alive=parsed.keep_alive,
         ),
+        latency_objective=parsed.latency_slo,
+        feedback_key_file=parsed.feedback_key_file,
+        feedback_max_age=parsed.feedback_max_age,
+        feedback_remembered=parsed.feedback_remembered,
         drain=DrainPolicy(idle=parsed.drain_idle, settle=parsed.drain_settle, timeout=parsed.drain_timeout),
         environment=environment,
     )
@@ -115,6 +121,7 @@ def _add_serving_flags(parser: argparse.ArgumentParser, environment: Mapping[str
         default=environment.get("MODELCYCLE_DIGEST") or None,
         help="sha256:<hex>; another digest is refused",
     )
+    _add_counting_flags(parser, environment)
     add("--max-body", type=int, default=defaults.max_body, help="bytes of a request body (default %(default)s)")
     add("--max-connections", type=int, default=defaults.max_connections, help="default %(default)s")
     add(
@@ -143,6 +150,42 @@ def _add_serving_flags(parser: argparse.ArgumentParser, environment: Mapping[str
     )
     add("--drain-settle", type=float, default=drain.settle, help="shortest drain in seconds (default %(default)s)")
     add("--drain-timeout", type=float, default=drain.timeout, help="longest drain in seconds (default %(default)s)")
+
+
+def _add_counting_flags(parser: argparse.ArgumentParser, environment: Mapping[str, str]) -> None:
+    add = parser.add_argument
+    add(
+        "--latency-slo",
+        type=_seconds,
+        default=environment.get("MODELCYCLE_LATENCY_SLO") or None,
+        help="latency objective in seconds: one more bound of the latency histogram",
+    )
+    key_file = environment.get("MODELCYCLE_FEEDBACK_KEY_FILE")
+    add(
+        "--feedback-key-file",
+        type=Path,
+        default=Path(key_file) if key_file else None,
+        help="keys to sign answers with, one a line: labels are then taken at /v2/feedback (default: none, feedback off)",
+    )
+    add(
+        "--feedback-max-age",
+        type=_seconds,
+        default=30 * 86_400.0,
+        help="seconds after an answer in which its labels are taken (default %(default)s)",
+    )
+    add(
+        "--feedback-remembered",
+        type=int,
+        default=100_000,
+        help="labelled answers remembered, so that none is counted twice (default %(default)s)",
+    )
+
+
+def _seconds(text: str) -> float:
+    seconds = float(text)
+    if not 0 < seconds < math.inf:
+        raise argparse.ArgumentTypeError("expected seconds above 0")
+    return seconds
 
 
 if __name__ == "__main__":

@@ -16,7 +16,9 @@ from modelcycle_serving import oip
 from modelcycle_serving.arms import Arms
 from modelcycle_serving.counters import Counters
 from modelcycle_serving.exposition import negotiated
-from modelcycle_serving.inference import Inference
+from modelcycle_serving.feedback import PATH as FEEDBACK_PATH
+from modelcycle_serving.feedback import Feedback
+from modelcycle_serving.inference import Inference, arm_of
 from modelcycle_serving.messages import RETRY_AFTER, Answer, Handler, Request, Response
 from modelcycle_serving.model import Model
 
@@ -80,6 +82,8 @@ class App:
         self._model: Model | None = None
         self._counters: Counters | None = None
         self._inference: Inference | None = None
+        self._feedback: Feedback | None = None
+        self._traffic = Traffic()
         self._arms = Arms(self._infer, random, clock)
         self._told_to_close = False
         self._infer_paths: set[bytes] = set()
@@ -91,6 +95,7 @@ class App:
         add("GET", "/v2/health/live", lambda _: ok({"live": True}))
         add("GET", "/v2/health/ready", self._ready)
         self._add_model_routes(f"/v2/models/{self._name}", self._arms.infer)
+        add("POST", FEEDBACK_PATH, self._label)
         self.metrics.add("GET", "/metrics", self._exposition)
         self.metrics.add("GET", PROFILE_PATH, self._profile)
 
@@ -100,11 +105,14 @@ class App:
         self.serving.add("POST", f"{base}/infer", infer)
         self._infer_paths.add(f"{base}/infer".encode())
 
-    def start_serving(self, model: Model, counters: Counters) -> None:
+    def start_serving(self, model: Model, counters: Counters, feedback: Feedback | None = None) -> None:
         """The model is verified and warm, and every series exists: become ready."""
         self._model = model
         self._counters = counters
-        self._inference = Inference(self._name, model, counters, self._clock)
+        self._feedback = feedback
+        if feedback is not None:
+            feedback.apply(self._traffic)
+        self._inference = Inference(self._name, model, counters, feedback, self._clock)
         # Who names a version asks for this model: no other revision can answer for it.
         self._add_model_routes(f"/v2/models/{self._name}/versions/{model.version}", self._infer)
         if self.phase is Phase.STARTING:
@@ -116,7 +124,10 @@ class App:
 
     def apply(self, traffic: Traffic) -> None:
         """Hand on what the annotation says from the next request on, while draining too."""
+        self._traffic = traffic
         self._arms.apply(traffic)
+        if self._feedback is not None:
+            self._feedback.apply(traffic)
         self._told_to_close = traffic.close
 
     def close(self) -> None:
@@ -128,7 +139,7 @@ class App:
     def refused(self, request: Request, response: Response) -> None:
         """Count an inference request that the HTTP layer answered by itself."""
         if self._counters is not None and request.path in self._infer_paths:
-            self._counters.count_request(response.status)
+            self._counters.count_request(response.status, arm_of(request))
 
     # Handlers.
 
@@ -145,12 +156,21 @@ class App:
             return _starting()
         return Response(200, oip.encode_model(self._name, self._model.version, self._model.signature))
 
+    def _label(self, request: Request) -> Response:
+        if self._model is None:
+            return _starting()
+        if self._feedback is None:
+            return error(404, "feedback is off: start the server with --feedback-key-file to take labels")
+        return self._feedback.endpoint(request)
+
     def _exposition(self, request: Request) -> Response:
         if self._counters is None or self._inference is None:
             return _starting()
         self._inference.settle_counts()
         self._counters.closing = self._told_to_close or self.phase is Phase.DRAINING
         page = self._counters.exposition() + self._arms.counters.exposition()
+        if self._feedback is not None:
+            page += self._feedback.endpoint.exposition()
         return Response(200, *negotiated(page, request.headers.get(b"accept")))
 
     def _profile(self, _: Request) -> Response:

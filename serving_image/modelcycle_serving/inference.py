@@ -5,20 +5,23 @@ they cannot drift apart: all counts change on the event loop's thread. Never log
 """
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 
+from modelcycle_bundle import metric_names as names
 from modelcycle_bundle.bins import ClassBins
 from modelcycle_bundle.outputs import LABEL_NAME
 from modelcycle_bundle.profile import Profile, ProfileError
+from modelcycle_bundle.traffic import MARKER
 from modelcycle_serving import oip
 from modelcycle_serving.backlog import Backlog
 from modelcycle_serving.batching import Batcher, BatchLimits, Job, RunFailed
 from modelcycle_serving.counters import Counters
+from modelcycle_serving.feedback import Feedback
 from modelcycle_serving.logs import log
 from modelcycle_serving.messages import RETRY_AFTER, Answer, Request, Response
 from modelcycle_serving.model import Model
@@ -30,26 +33,37 @@ MAX_PENDING: Final = 64
 MAX_PENDING_VALUES: Final = 1 << 24
 """Feature values of them together, 4 bytes each."""
 BINARY: Final = b"application/octet-stream"
+_MARKER: Final = MARKER.encode()
 _HEADER_LENGTH: Final = oip.HEADER_LENGTH.lower().encode()
 
 
 class _Asked(Job):
-    """One parsed request. `received` is in seconds of the clock."""
+    """One parsed request. `received` is in seconds of the clock, `rollout` the one it is answered in."""
 
-    __slots__ = ("received", "request")
+    __slots__ = ("arm", "received", "request", "rollout")
 
-    def __init__(self, request: oip.InferRequest, received: float) -> None:
+    def __init__(self, request: oip.InferRequest, received: float, arm: str, rollout: str) -> None:
         super().__init__(request.rows)
         self.request: Final = request
         self.received: Final = received
+        self.arm: Final = arm
+        self.rollout: Final = rollout
 
 
 class Inference:
     """The model at work. `clock` gives seconds, for durations."""
 
-    def __init__(self, model_name: str, model: Model, counters: Counters, clock: Callable[[], float]) -> None:
+    def __init__(
+        self,
+        model_name: str,
+        model: Model,
+        counters: Counters,
+        feedback: Feedback | None,
+        clock: Callable[[], float],
+    ) -> None:
         self._model: Final = model
         self._counters: Final = counters
+        self._feedback: Final = feedback
         self._clock: Final = clock
         self._classes: Final = _known_labels(model.profile)
         self._inline_rows: Final = model.rows_within(INLINE_SECONDS)
@@ -64,14 +78,17 @@ class Inference:
     def __call__(self, request: Request) -> Answer:
         """Answer one inference request."""
         received = self._clock()
+        arm = arm_of(request)
+        rollout = "" if self._feedback is None else self._feedback.rollout(request)
         try:
-            asked = _Asked(oip.parse_infer(request.body, _header_length(request), self._model.signature), received)
+            parsed = oip.parse_infer(request.body, _header_length(request), self._model.signature)
         except oip.BadInput as bad:
-            self._counters.count_request(400)
+            self._counters.count_request(400, arm)
             return _error(400, str(bad))
+        asked = _Asked(parsed, received, arm, rollout)
         if len(asked.rows) > self._inline_rows:
             return self._run_aside(asked)
-        return asked if self._batcher.submit(asked) else self._overloaded("too many requests are waiting")
+        return asked if self._batcher.submit(asked) else self._overloaded(asked, "too many requests are waiting")
 
     def settle_counts(self) -> None:
         """Count what was answered and is not counted yet: before anyone reads the counters."""
@@ -101,7 +118,7 @@ class Inference:
 
     def _run_aside(self, asked: _Asked) -> Answer:
         if self._pending >= MAX_PENDING or self._pending_values >= MAX_PENDING_VALUES:
-            return self._overloaded("too many large requests are waiting")
+            return self._overloaded(asked, "too many large requests are waiting")
         self._pending += 1
         self._pending_values += asked.rows.size
         running = asyncio.get_running_loop().run_in_executor(self._executor, self._run, asked.rows)
@@ -122,7 +139,7 @@ class Inference:
 
     def _answered(self, jobs: Sequence[_Asked], rows: oip.Rows, outputs: oip.Outputs) -> None:
         try:
-            bodies = self._answers.encode([job.request for job in jobs], outputs)
+            bodies = self._answers.encode([job.request for job in jobs], outputs, self._parameters(jobs, outputs))
         except Exception as error:
             for job in jobs:
                 self._failed(job, RunFailed("the model's answer could not be encoded", type(error).__name__))
@@ -131,12 +148,17 @@ class Inference:
         for job, encoded in zip(jobs, bodies, strict=True):
             self._settle(job, _good(encoded))
 
+    def _parameters(self, jobs: Sequence[_Asked], outputs: oip.Outputs) -> Sequence[Mapping[str, Any]]:
+        if self._feedback is None:
+            return ()
+        return self._feedback.parameters(outputs, [(len(job.rows), job.rollout) for job in jobs])
+
     def _failed(self, job: _Asked, failed: RunFailed) -> None:
         log.error(str(failed), extra={"exception": failed.kind, "rows": len(job.rows)})
         self._settle(job, _error(500, str(failed)))
 
     def _settle(self, job: _Asked, response: Response) -> None:
-        self._counters.count_request(response.status)
+        self._counters.count_request(response.status, job.arm)
         self._counters.observe_duration(self._clock() - job.received)
         try:
             job.set_result(response)
@@ -144,8 +166,8 @@ class Inference:
             # What goes wrong while one client is answered is not the next one's fault.
             log.error("an answer could not be given", extra={"exception": type(error).__name__})
 
-    def _overloaded(self, message: str) -> Response:
-        self._counters.count_request(503)
+    def _overloaded(self, asked: _Asked, message: str) -> Response:
+        self._counters.count_request(503, asked.arm)
         return _error(503, message, RETRY_AFTER)
 
     def _count(self, rows: oip.Rows, outputs: oip.Outputs) -> None:
@@ -153,6 +175,11 @@ class Inference:
             self._counters.count_rows(rows, outputs)
         except ProfileError:
             log.error("answers were not counted: they are not of the profile's kind", extra={"rows": len(rows)})
+
+
+def arm_of(request: Request) -> str:
+    """Which arm's answer a request gets here: canary's when another pod handed it on."""
+    return names.ARM_CANARY if _MARKER in request.headers else names.ARM_STABLE
 
 
 def _known_labels(profile: Profile) -> frozenset[int | str]:

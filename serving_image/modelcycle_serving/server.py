@@ -20,7 +20,8 @@ from modelcycle_serving import __version__, oip, termination
 from modelcycle_serving import model as models
 from modelcycle_serving.app import App, Router
 from modelcycle_serving.connections import Connections, DrainPolicy, Limits
-from modelcycle_serving.counters import Counters
+from modelcycle_serving.counters import Counters, latency_bounds
+from modelcycle_serving.feedback import Feedback, KeyFile, Policy
 from modelcycle_serving.http import HttpProtocol, Request, Response
 from modelcycle_serving.logs import log
 from modelcycle_serving.traffic_file import TrafficFile
@@ -42,6 +43,13 @@ class Config:
     expected_digest: str | None
     limits: Limits
     drain: DrainPolicy
+    latency_objective: float | None
+    """Seconds."""
+    feedback_key_file: Path | None
+    feedback_max_age: float
+    """Seconds."""
+    feedback_remembered: int
+    """Answers."""
     environment: Mapping[str, str]
 
     @property
@@ -75,6 +83,7 @@ async def serve(config: Config) -> int:
         serving.told_to_close = traffic.close
 
     traffic = TrafficFile(config.traffic_file, apply)
+    keys = None if config.feedback_key_file is None else KeyFile(config.feedback_key_file)
     stop = Stop()
     loop.add_signal_handler(signal.SIGTERM, stop.ask, config.drain)
     loop.add_signal_handler(signal.SIGINT, stop.ask, DrainPolicy(idle=0.0, settle=0.0, timeout=config.drain.timeout))
@@ -89,10 +98,10 @@ async def serve(config: Config) -> int:
     log.info("listening", extra={"host": config.host, "http_port": ports[0], "metrics_port": ports[1]})
     tasks = [asyncio.create_task(each.keep_sweeping()) for each in (serving, metrics)]
     try:
-        code = await _load(config, app, traffic, started, ports[0], stop)
+        code = await _load(config, app, traffic, keys, started, ports[0], stop)
         if code is not None:
             return code
-        tasks.append(asyncio.create_task(traffic.keep_looking()))
+        tasks += [asyncio.create_task(each.keep_looking()) for each in (traffic, keys) if each is not None]
         await _drain(app, serving, await stop.asked)
         return 0
     finally:
@@ -116,7 +125,9 @@ def _not_counted(request: Request, response: Response) -> None:
     """Refusals on the metrics port are no inference requests."""
 
 
-async def _load(config: Config, app: App, traffic: TrafficFile, started: float, port: int, stop: Stop) -> int | None:
+async def _load(
+    config: Config, app: App, traffic: TrafficFile, keys: KeyFile | None, started: float, port: int, stop: Stop
+) -> int | None:
     """Load and become ready. An exit code when the process must end instead."""
     begun = time.perf_counter()
     loading = asyncio.get_running_loop().run_in_executor(None, models.load, config.bundle, config.expected_digest)
@@ -134,11 +145,20 @@ async def _load(config: Config, app: App, traffic: TrafficFile, started: float, 
     revision = config.environment.get("MODELCYCLE_REVISION", "")
     # A restarted container finds its annotation as it was: it is applied before the first request.
     traffic.look()
-    app.start_serving(model, Counters(model, revision, config.pod_uid, started))
+    counters = Counters(model, revision, config.pod_uid, started, latency_bounds(config.latency_objective))
+    app.start_serving(model, counters, _feedback(config, model, revision, keys))
     gc.collect()
     gc.freeze()
     _announce(config, model, port, time.perf_counter() - begun)
     return None
+
+
+def _feedback(config: Config, model: models.Model, revision: str, keys: KeyFile | None) -> Feedback | None:
+    if keys is None:
+        return None
+    keys.look()
+    policy = Policy(config.feedback_max_age, config.feedback_remembered)
+    return Feedback(model.profile, revision, keys, policy, time.time, Random())
 
 
 def _announce(config: Config, model: models.Model, port: int, seconds: float) -> None:

@@ -4,7 +4,7 @@ Owns the cutting; what an answer looks like is for `encode_answer` to say, to wh
 (tests/properties/test_batch_answers.py). A request that wants anything unusual is left to it.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from typing import Any, Final
 
@@ -29,28 +29,36 @@ class BatchAnswers:
         self._seen = self._ordinary
         """The last tuple found equal to the ordinary one: requests of one head share theirs, and `is` is cheaper."""
 
-    def encode(self, requests: Sequence[InferRequest], outputs: Outputs) -> list[Encoded]:
-        """The bodies of the 200s. `outputs` holds the rows of all requests, one request's after the other's."""
+    def encode(
+        self, requests: Sequence[InferRequest], outputs: Outputs, parameters: Sequence[Mapping[str, Any]] = ()
+    ) -> list[Encoded]:
+        """The bodies of the 200s. `outputs` holds the rows of all requests, one request's after the other's.
+
+        `parameters` are the answers' own objects, one for each request; none at all when it is empty.
+        """
+        parameters = parameters or ({},) * len(requests)
         if len(requests) == 1:
-            return [encode_answer(*self._model, requests[0], outputs, self._signature)]
+            return [encode_answer(*self._model, requests[0], outputs, self._signature, parameters[0])]
         specs = self._signature.outputs
         texts = [_row_texts(outputs[spec.name], spec.datatype) for spec in specs]
         widths = tuple((spec.name, spec.datatype, outputs[spec.name].shape[1:]) for spec in specs)
         answers: list[Encoded] = []
         start = 0
-        for request in requests:
+        for request, own_parameters in zip(requests, parameters, strict=True):
             end = start + len(request.rows)
             if request.outputs is self._seen or self._is_ordinary(request):
                 pieces = [self._opening]
                 if request.request_id is not None:
                     pieces += (b',"id":', orjson.dumps(request.request_id))
+                if own_parameters:
+                    pieces += (b',"parameters":', orjson.dumps(own_parameters))
                 for before, rows in zip(_befores(widths, end - start), texts, strict=True):
                     pieces += (before, rows[start] if end - start == 1 else b",".join(rows[start:end]))
                 pieces.append(_END)
                 answers.append(Encoded(b"".join(pieces)))
             else:
                 own = {name: values[start:end] for name, values in outputs.items()}
-                answers.append(encode_answer(*self._model, request, own, self._signature))
+                answers.append(encode_answer(*self._model, request, own, self._signature, own_parameters))
             start = end
         return answers
 
