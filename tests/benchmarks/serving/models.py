@@ -34,31 +34,30 @@ _UID: Final = "bench"
 _ANSWERS: Final = "answers.npz"
 
 Float64 = npt.NDArray[np.float64]
+Labels = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True, slots=True)
 class Recipe:
     """Data and estimator of one model."""
 
-    data: Callable[[], tuple[Float64, npt.NDArray[np.int64]]]
+    data: Callable[[], tuple[Float64, Labels]]
     steps: tuple[tuple[str, str], ...]
     parameters: Mapping[str, JsonValue]
 
 
-def _cancer() -> tuple[Float64, npt.NDArray[np.int64]]:
-    loaded: tuple[Float64, npt.NDArray[np.int64]] = datasets.load_breast_cancer(return_X_y=True)
+def _cancer() -> tuple[Float64, Labels]:
+    loaded: tuple[Float64, Labels] = datasets.load_breast_cancer(return_X_y=True)
     return loaded
 
 
-def _digits() -> tuple[Float64, npt.NDArray[np.int64]]:
-    loaded: tuple[Float64, npt.NDArray[np.int64]] = datasets.load_digits(return_X_y=True)
+def _digits() -> tuple[Float64, Labels]:
+    loaded: tuple[Float64, Labels] = datasets.load_digits(return_X_y=True)
     return loaded
 
 
-def _wide() -> tuple[Float64, npt.NDArray[np.int64]]:
-    made: tuple[Float64, npt.NDArray[np.int64]] = datasets.make_classification(
-        8000, n_features=200, n_informative=30, random_state=0
-    )
+def _wide() -> tuple[Float64, Labels]:
+    made: tuple[Float64, Labels] = datasets.make_classification(8000, n_features=200, n_informative=30, random_state=0)
     return made
 
 
@@ -86,7 +85,7 @@ class Model:
     """Holds `model/`, as the server reads it."""
     rows: Float64
     """[ASKED_ROWS or fewer, features]."""
-    labels: npt.NDArray[np.int64]
+    labels: Labels
     """[rows]; scikit-learn's answers."""
     probabilities: Float64
     """[rows, classes]; scikit-learn's answers."""

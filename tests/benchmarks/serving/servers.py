@@ -29,6 +29,8 @@ PEERS: Final = HERE / "peers"
 _READY_SECONDS: Final = 60.0
 _LOOK_SECONDS: Final = 0.002
 _END_SECONDS: Final = 5.0
+_LOG: Final = "log"
+_MODULE: Final = ("-m", "modelcycle_serving")
 
 
 class NotReady(Exception):
@@ -42,6 +44,8 @@ class Start:
     command: list[str]
     variables: Mapping[str, str]
     files: Mapping[str, str]
+    metrics_port: int = 0
+    """Of a server of ours."""
 
 
 Program = Callable[[Model, int], Start]
@@ -66,21 +70,22 @@ class Running:
         return machine.pss_mib(machine.tree(self.pid))
 
 
-def ours(environment: Environment, *module: str) -> Program:
-    """The model server as its image starts it; `module` is what to run instead."""
+def ours(environment: Environment, module: tuple[str, ...] = _MODULE, extra: tuple[str, ...] = ()) -> Program:
+    """The model server as its image starts it; `module` is what Python runs, `extra` are more flags."""
 
     def start(model: Model, port: int) -> Start:
-        command = [environment.python, *(module or ("-m", "modelcycle_serving"))]
+        metrics_port = free_port()
+        command = [environment.python, *module, *extra]
         command += ["--bundle", str(model.bundle), "--host", "127.0.0.1", "--http-port", str(port)]
-        command += ["--metrics-port", str(free_port()), "--traffic-file", "traffic.json"]
-        return Start(command, {"POD_UID": "bench", **environment.variables}, {"traffic.json": ""})
+        command += ["--metrics-port", str(metrics_port), "--traffic-file", "traffic.json"]
+        return Start(command, {"POD_UID": "bench", **environment.variables}, {"traffic.json": ""}, metrics_port)
 
     return start
 
 
 def uncounted(environment: Environment) -> Program:
     """The same without counts of rows and bins."""
-    return ours(environment, "-P", str(HERE / "uncounted.py"))
+    return ours(environment, ("-P", str(HERE / "uncounted.py")))
 
 
 def fastapi(environment: Environment, module: str) -> Program:
@@ -115,28 +120,63 @@ def mlserver(environment: Environment, settings: Mapping[str, Any]) -> Program:
 @contextlib.contextmanager
 def running(program: Program, model: Model, core: int) -> Iterator[Running]:
     """Start, wait until ready, and end it afterwards. Raises NotReady."""
+    with tempfile.TemporaryDirectory() as name:
+        begun = time.perf_counter()
+        launched = launch(program, model, core, Path(name))
+        try:
+            launched.until_ready()
+            yield Running(launched.port, launched.process.pid, time.perf_counter() - begun, launched.folder)
+        finally:
+            launched.end()
+
+
+@dataclass(frozen=True, slots=True)
+class Launched:
+    """A server's process."""
+
+    process: "subprocess.Popen[bytes]"
+    port: int
+    metrics_port: int
+    folder: Path
+
+    def until_ready(self) -> None:
+        """Raises NotReady."""
+        deadline = time.perf_counter() + _READY_SECONDS
+        while time.perf_counter() < deadline and self.process.poll() is None:
+            if is_ready(self.port):
+                return
+            time.sleep(_LOOK_SECONDS)
+        log = (self.folder / _LOG).read_text()[-2000:]
+        raise NotReady(f"{self.process.args!r}: {log}")
+
+    def end(self) -> None:
+        """Interrupt it, and kill what is left of it."""
+        pids = machine.tree(self.process.pid)
+        self.process.send_signal(signal.SIGINT)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self.process.wait(_END_SECONDS)
+        for pid in pids:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        self.process.wait()
+
+
+def launch(program: Program, model: Model, core: int, folder: Path) -> Launched:
+    """Start a server in an empty folder."""
     port = free_port()
     start = program(model, port)
-    with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        for path, text in start.files.items():
-            (folder / path).write_text(text)
-        log = folder / "log"
-        with log.open("w") as stream:
-            begun = time.perf_counter()
-            process = subprocess.Popen(
-                start.command,
-                cwd=folder,
-                env={**os.environ, **start.variables},
-                stdout=stream,
-                stderr=subprocess.STDOUT,
-                preexec_fn=on_core(core),
-            )
-        try:
-            _wait(process, port, log)
-            yield Running(port, process.pid, time.perf_counter() - begun, folder)
-        finally:
-            _end(process)
+    for path, text in start.files.items():
+        (folder / path).write_text(text)
+    with (folder / _LOG).open("w") as log:
+        process = subprocess.Popen(
+            start.command,
+            cwd=folder,
+            env={**os.environ, **start.variables},
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            preexec_fn=on_core(core),
+        )
+    return Launched(process, port, start.metrics_port, folder)
 
 
 @contextlib.contextmanager
@@ -163,16 +203,8 @@ def free_port() -> int:
     return port
 
 
-def _wait(process: "subprocess.Popen[bytes]", port: int, log: Path) -> None:
-    deadline = time.perf_counter() + _READY_SECONDS
-    while time.perf_counter() < deadline and process.poll() is None:
-        if _is_ready(port):
-            return
-        time.sleep(_LOOK_SECONDS)
-    raise NotReady(f"{' '.join(map(str, process.args))}: {log.read_text()[-2000:]}")  # type: ignore[arg-type]
-
-
-def _is_ready(port: int) -> bool:
+def is_ready(port: int) -> bool:
+    """Whether the readiness path answers 200 there."""
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=5)
     try:
         connection.request("GET", READY_PATH)
@@ -181,14 +213,3 @@ def _is_ready(port: int) -> bool:
         return False
     finally:
         connection.close()
-
-
-def _end(process: "subprocess.Popen[bytes]") -> None:
-    pids = machine.tree(process.pid)
-    process.send_signal(signal.SIGINT)
-    with contextlib.suppress(subprocess.TimeoutExpired):
-        process.wait(_END_SECONDS)
-    for pid in pids:
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(pid, signal.SIGKILL)
-    process.wait()

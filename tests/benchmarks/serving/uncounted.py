@@ -7,7 +7,7 @@ import os
 import sys
 
 from modelcycle_serving.__main__ import main
-from modelcycle_serving.counters import Counters
+from modelcycle_serving.backlog import Backlog
 
 
 def _nothing(*_: object) -> None:
@@ -15,6 +15,6 @@ def _nothing(*_: object) -> None:
 
 
 if __name__ == "__main__":
-    assert callable(Counters.count_rows)
-    Counters.count_rows = _nothing  # type: ignore[assignment,method-assign]
+    assert callable(Backlog.add)
+    Backlog.add = _nothing  # type: ignore[assignment,method-assign]
     sys.exit(main(sys.argv[1:], os.environ))

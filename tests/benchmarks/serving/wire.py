@@ -11,7 +11,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from benchmarks.serving.models import Float64, Model
+from benchmarks.serving.models import Float64, Labels, Model
 
 PATH: Final = "/v2/models/model/infer"
 READY_PATH: Final = "/v2/models/model/ready"
@@ -81,12 +81,16 @@ def check(port: int, model: Model, rows: int, wire: Wire) -> None:
         length = answer.headers.get(_LENGTH)
         outputs = parsed(content, None if length is None else int(length))
         chosen = _positions(model, at, rows)
-        if not np.array_equal(outputs["label"].ravel(), model.labels[chosen]):
-            raise WrongAnswer(f"{model.name}, {rows} rows, {wire}: labels differ from scikit-learn's")
-        given = outputs["probabilities"].reshape(rows, -1)
-        if not np.allclose(given, model.probabilities[chosen], rtol=0, atol=TOLERANCE):
-            raise WrongAnswer(f"{model.name}, {rows} rows, {wire}: probabilities differ from scikit-learn's")
+        compare(outputs, model.labels[chosen], model.probabilities[chosen])
     connection.close()
+
+
+def compare(outputs: dict[str, Any], labels: Labels, probabilities: Float64) -> None:
+    """An answer with scikit-learn's. Raises WrongAnswer."""
+    if not np.array_equal(outputs["label"].ravel(), labels):
+        raise WrongAnswer(f"{len(labels)} rows: labels differ from scikit-learn's")
+    if not np.allclose(outputs["probabilities"].reshape(len(labels), -1), probabilities, rtol=0, atol=TOLERANCE):
+        raise WrongAnswer(f"{len(labels)} rows: probabilities differ from scikit-learn's")
 
 
 def parsed(content: bytes, json_length: int | None) -> dict[str, Any]:
