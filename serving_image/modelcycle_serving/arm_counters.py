@@ -9,7 +9,7 @@ from typing import Final
 
 from modelcycle_bundle import metric_names as names
 from modelcycle_bundle.traffic import SHARE_DENOMINATOR, Traffic
-from modelcycle_serving.exposition import header, labelled
+from modelcycle_serving.exposition import described, labelled
 from modelcycle_serving.histogram import Histogram
 from modelcycle_serving.shadow_counters import ShadowCounters
 
@@ -75,33 +75,29 @@ class ArmCounters:
         """Prometheus text format 0.0.4."""
         applied = labelled({"rollout": self._applied.rollout})
         lines = [
-            *header(names.ARM_REQUESTS, "counter", "Inference requests by the arm that was to answer them."),
+            *described(names.ARM_REQUESTS),
             *(
                 f"{names.ARM_REQUESTS}{labelled({'rollout': rollout, 'arm': arm, 'outcome': outcome})} {count}"
                 for rollout, counts in self._counts.items()
                 for (arm, outcome), count in counts.items()
             ),
-            *header(names.ARM_RESCUED, "counter", "Bad answers of the canary that this pod's model made good."),
+            *described(names.ARM_RESCUED),
             *(f"{names.ARM_RESCUED}{labelled({'rollout': r})} {count}" for r, count in self._rescued.items()),
-            *header(names.ARM_DRAWN, "counter", "Inference requests by how their arm was found."),
+            *described(names.ARM_DRAWN),
             *(
                 f"{names.ARM_DRAWN}{labelled({'rollout': rollout, 'by': by, 'arm': arm})} {count}"
                 for rollout, counts in self._drawn.items()
                 for (by, arm), count in counts.items()
             ),
-            *header(
-                names.ARM_EXEMPT, "counter", "Inference requests kept out of the split for their clients' deadline."
-            ),
+            *described(names.ARM_EXEMPT),
             *(f"{names.ARM_EXEMPT}{labelled({'rollout': r})} {count}" for r, count in self._exempt.items()),
-            *header(names.TRAFFIC_SEQ, "gauge", "Number of the traffic annotation that is applied."),
+            *described(names.TRAFFIC_SEQ),
             f"{names.TRAFFIC_SEQ}{applied} {self._applied.seq}",
-            *header(names.TRAFFIC_SHARE, "gauge", "Share of requests handed on."),
+            *described(names.TRAFFIC_SHARE),
             f"{names.TRAFFIC_SHARE}{applied} {self._applied.share / SHARE_DENOMINATOR:g}",
-            *header(
-                names.TRAFFIC_REALISED, "gauge", "Share of requests drawn for the canary since the share last changed."
-            ),
+            *described(names.TRAFFIC_REALISED),
             *self._realised(applied),
-            *header(names.FORWARD_DURATION, "histogram", "Seconds from handing a request on to what came of it."),
+            *described(names.FORWARD_DURATION),
             *self.forwards.samples(),
             *self.shadow.exposition(),
         ]

@@ -16,15 +16,10 @@ _COUNTER_HEADER: Final = re.compile(rb"^# (HELP|TYPE) (modelcycle_\w+)_total ", 
 _ANY_TEXT: Final = frozenset({"*/*", "text/*", "text/plain"})
 
 
-def header(name: str, kind: str, help_text: str) -> list[str]:
-    """The two lines before a metric's samples."""
-    return [f"# HELP {name} {help_text}", f"# TYPE {name} {kind}"]
-
-
 def described(name: str) -> list[str]:
     """The two lines before the samples of a metric of the table."""
     metric = TABLE[name]
-    return header(name, metric.kind, metric.text)
+    return [f"# HELP {name} {metric.text}", f"# TYPE {name} {metric.kind}"]
 
 
 def labelled(labels: Mapping[str, str]) -> str:

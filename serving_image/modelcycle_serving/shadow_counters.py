@@ -8,7 +8,7 @@ from bisect import bisect_left
 from typing import Final
 
 from modelcycle_bundle import metric_names as names
-from modelcycle_serving.exposition import header, labelled
+from modelcycle_serving.exposition import described, labelled
 
 KEPT_ROLLOUTS: Final = 3
 
@@ -45,15 +45,13 @@ class ShadowCounters:
         if not self._counts:
             return []
         return [
-            *header(
-                names.SHADOW_REQUESTS, "counter", "Requests to be copied to the other revision, by what came of it."
-            ),
+            *described(names.SHADOW_REQUESTS),
             *(
                 f"{names.SHADOW_REQUESTS}{labelled({'rollout': rollout, 'outcome': outcome})} {count}"
                 for rollout, counts in self._counts.items()
                 for outcome, count in counts.items()
             ),
-            *header(names.SHADOW_DIFFERENCE, "histogram", "Largest difference between two answers to one request."),
+            *described(names.SHADOW_DIFFERENCE),
             *(line for rollout in self._counts for line in self._histogram(rollout)),
         ]
 

@@ -8,14 +8,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 from prometheus_client import Metric
-from prometheus_client.openmetrics.parser import text_string_to_metric_families as parse_openmetrics
+from prometheus_client.openmetrics.parser import text_string_to_metric_families
 from prometheus_client.parser import text_string_to_metric_families as parse_text
 
 from modelcycle_bundle import cardinality, metric_names
 from modelcycle_bundle import profile as profiles
 from modelcycle_bundle.metric_table import TABLE, Kind, documentation
 from modelcycle_bundle.outputs import ValueOutputs
+from modelcycle_bundle.traffic import Traffic
 from modelcycle_serving import model as models
+from modelcycle_serving.arm_counters import KEPT_ROLLOUTS, ArmCounters
 from modelcycle_serving.counters import Counters, latency_bounds
 from modelcycle_serving.exposition import OPENMETRICS, TEXT, negotiated
 from unit.serving import rig
@@ -71,6 +73,11 @@ def test_who_asks_for_nothing_gets_what_everybody_reads() -> None:
     assert negotiated(b"page\n", None) == (b"page\n", TEXT)
 
 
+def parse_openmetrics(text: str) -> list[Metric]:
+    """By the reference parser, which has no types."""
+    return list(text_string_to_metric_families(text))  # type: ignore[no-untyped-call]
+
+
 def values(families: Iterable[Metric]) -> dict[tuple[str, tuple[tuple[str, str], ...]], float]:
     return {
         (sample.name, tuple(sorted(sample.labels.items()))): sample.value
@@ -93,8 +100,27 @@ def test_both_formats_hold_the_same_samples(server: rig.Server) -> None:
     assert kinds["modelcycle_request_duration_seconds"] == "histogram"
 
 
+def in_rollouts(count: int) -> ArmCounters:
+    """The counters of a pod after so many rollouts, each with a copy."""
+    counters = ArmCounters()
+    for number in range(count):
+        traffic = Traffic(rollout=f"aabbcc-0000000{number}", share=5, target="10.0.0.1:80", shadow=5)
+        counters.apply(traffic)
+        counters.shadow.begin(traffic.rollout)
+        counters.shadow.observe(traffic.rollout, 0.02)
+        counters.drawn(traffic.rollout, metric_names.DRAWN_BY_KEY, metric_names.ARM_CANARY)
+    return counters
+
+
+def test_series_of_rollouts_are_bounded_and_as_many_as_foretold() -> None:
+    foretold = cardinality.rollouts(KEPT_ROLLOUTS)
+    found = exported(in_rollouts(7).exposition().decode())
+    assert {name: found[name] for name in foretold} == foretold
+
+
 def test_every_series_is_as_the_table_says(page: bytes) -> None:
-    text = page.decode()
+    text = page.decode().split(f"# HELP {metric_names.ARM_REQUESTS}")[0] + in_rollouts(2).exposition().decode()
+    assert parse_openmetrics(negotiated(text.encode(), PROMETHEUS.encode())[0].decode())
     for name, kind in re.findall(r"(?m)^# TYPE (\S+) (\S+)$", text):
         assert (TABLE[name].kind, f"# HELP {name} {TABLE[name].text}\n" in text) == (kind, True), name
     for family in parse_text(text):
