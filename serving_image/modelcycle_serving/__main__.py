@@ -29,13 +29,17 @@ Try it: start the server on a folder that holds model/, wait for the log line "r
 
 def main(arguments: Sequence[str], environment: Mapping[str, str]) -> int:
     """Parse and run. Returns the exit code."""
-    parsed = _parser(environment).parse_args(arguments)
+    parser = _parser(environment)
+    parsed = parser.parse_args(arguments)
     logs.to_stdout(parsed.log_level.upper())
     if parsed.command == "fetch":
         from modelcycle_serving import fetching
 
         return fetching.run(parsed.trust, parsed.destination, environment)
+    if (parsed.tls_cert is None) != (parsed.tls_key is None):
+        parser.error("--tls-cert and --tls-key go together")
     from modelcycle_serving.server import Config, serve
+    from modelcycle_serving.tls import TlsFiles
 
     config = Config(
         bundle=parsed.bundle,
@@ -52,6 +56,8 @@ def main(arguments: Sequence[str], environment: Mapping[str, str]) -> int:
             body_timeout=parsed.body_timeout,
             keep_alive=parsed.keep_alive,
         ),
+        tls=None if parsed.tls_cert is None else TlsFiles(parsed.tls_cert, parsed.tls_key, parsed.tls_ca),
+        token_file=parsed.token_file,
         latency_objective=parsed.latency_slo,
         feedback_key_file=parsed.feedback_key_file,
         feedback_max_age=parsed.feedback_max_age,
@@ -122,6 +128,7 @@ def _add_serving_flags(parser: argparse.ArgumentParser, environment: Mapping[str
         help="sha256:<hex>; another digest is refused",
     )
     _add_counting_flags(parser, environment)
+    _add_access_flags(parser)
     add("--max-body", type=int, default=defaults.max_body, help="bytes of a request body (default %(default)s)")
     add("--max-connections", type=int, default=defaults.max_connections, help="default %(default)s")
     add(
@@ -179,6 +186,14 @@ def _add_counting_flags(parser: argparse.ArgumentParser, environment: Mapping[st
         default=100_000,
         help="labelled answers remembered, so that none is counted twice (default %(default)s)",
     )
+
+
+def _add_access_flags(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument
+    add("--tls-cert", type=Path, help="PEM chain: the serving port speaks TLS, and so do requests that are handed on")
+    add("--tls-key", type=Path, help="PEM key of --tls-cert")
+    add("--tls-ca", type=Path, help="PEM certificates to trust when handing on (default: --tls-cert itself)")
+    add("--token-file", type=Path, help="bearer tokens, one a line: asked for on the serving port, but for health")
 
 
 def _seconds(text: str) -> float:

@@ -21,6 +21,7 @@ from modelcycle_serving.feedback import Feedback
 from modelcycle_serving.inference import Inference, arm_of
 from modelcycle_serving.messages import RETRY_AFTER, Answer, Handler, Request, Response
 from modelcycle_serving.model import Model
+from modelcycle_serving.tls import Tls
 
 
 class Phase(StrEnum):
@@ -72,7 +73,9 @@ class Router:
 class App:
     """The model server without its listening sockets. `clock` gives seconds, for durations; `random` draws what is handed on."""
 
-    def __init__(self, model_name: str, version: str, clock: Callable[[], float], random: Random) -> None:
+    def __init__(
+        self, model_name: str, version: str, clock: Callable[[], float], random: Random, tls: Tls | None = None
+    ) -> None:
         self.phase = Phase.STARTING
         self.serving = Router()
         self.metrics = Router()
@@ -84,7 +87,7 @@ class App:
         self._inference: Inference | None = None
         self._feedback: Feedback | None = None
         self._traffic = Traffic()
-        self._arms = Arms(self._infer, random, clock)
+        self._arms = Arms(self._infer, random, clock, tls)
         self._told_to_close = False
         self._infer_paths: set[bytes] = set()
         self._add_routes()

@@ -19,6 +19,7 @@ from modelcycle_serving.logs import log
 from modelcycle_serving.messages import Later, Pending, Request, Response, problem
 from modelcycle_serving.shadow import Shadow
 from modelcycle_serving.split import Split, place
+from modelcycle_serving.tls import Tls
 from modelcycle_serving.upstream import Answer, Kind, NoAnswer, Pool
 
 _MARKER: Final = MARKER.encode()
@@ -35,12 +36,13 @@ Here = Callable[[Request], Response | Later]
 class Arms:
     """The split of one pod. `here` answers by the pod's own model; `clock` gives seconds."""
 
-    def __init__(self, here: Here, random: Random, clock: Callable[[], float]) -> None:
+    def __init__(self, here: Here, random: Random, clock: Callable[[], float], tls: Tls | None) -> None:
         self.counters: Final = ArmCounters()
         self._here: Final = here
         self._clock: Final = clock
         self._split: Final = Split(random)
-        self._shadow: Final = Shadow(Random(random.random()), self.counters.shadow)
+        self._tls: Final = tls
+        self._shadow: Final = Shadow(Random(random.random()), self.counters.shadow, tls)
         self._traffic = Traffic()
         self._salt = b""
         self._key = b""
@@ -52,7 +54,7 @@ class Arms:
         """From the next request on; those under way end by what they began with."""
         if (traffic.target, traffic.timeout) != (self._traffic.target, self._traffic.timeout):
             self._close_pool()
-            self._pool = Pool(traffic.target, traffic.timeout) if traffic.target else None
+            self._pool = Pool(traffic.target, traffic.timeout, tls=self._tls) if traffic.target else None
         if traffic.rollout != self._traffic.rollout:
             self._told.clear()
         self._traffic = traffic

@@ -1,7 +1,7 @@
 """What travels to the other revision with a request and comes back with its answer.
 
-Owns the headers of a request that is handed on or copied: the marker, and what the body cannot be read without. Never passes on
-anything else a client sent in its headers.
+Owns the headers of a request that is handed on or copied: the marker, what the body cannot be read without, and the client's token where
+this pod asks for one, since the others do so too. Never passes on anything else a client sent in its headers.
 """
 
 from typing import Final
@@ -20,6 +20,8 @@ _COPIED: Final = (b"content-type", _LENGTH)
 def head(request: Request, traffic: Traffic) -> bytes:
     """The request's head, made anew."""
     copied = b"".join(b"%s: %s\r\n" % (name, request.headers[name]) for name in _COPIED if name in request.headers)
+    if request.authorization:
+        copied += b"Authorization: %s\r\n" % request.authorization
     return b"POST %s HTTP/1.1\r\nHost: %s\r\n%s: %s\r\nContent-Length: %d\r\n%s\r\n" % (
         request.path,
         traffic.target.encode(),

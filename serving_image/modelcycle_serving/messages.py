@@ -38,6 +38,8 @@ class Request:
     http_1_0: bool = False
     held: int = 0
     """Bytes of the body as counted against the limit of all connections together."""
+    authorization: bytes = b""
+    """The header's value, where a token was asked for and this is one."""
     refusal: Response | None = None
     """Set when the request may not reach the handler; the connection closes after this answer."""
 

@@ -14,16 +14,22 @@ from pathlib import Path
 from random import Random
 from typing import Any, Final
 
+import numpy as np
+
 from modelcycle_bundle.contract import EXIT_FAILED, Failure, FailureClass, FailureReason, FetchResult
 from modelcycle_bundle.traffic import Traffic
 from modelcycle_serving import __version__, oip, termination
 from modelcycle_serving import model as models
-from modelcycle_serving.app import App, Router
+from modelcycle_serving.access import Guard, TokenFile, TokenFileError
+from modelcycle_serving.app import App
 from modelcycle_serving.connections import Connections, DrainPolicy, Limits
 from modelcycle_serving.counters import Counters, latency_bounds
+from modelcycle_serving.explain.service import Explanations
 from modelcycle_serving.feedback import Feedback, KeyFile, Policy
 from modelcycle_serving.http import HttpProtocol, Request, Response
 from modelcycle_serving.logs import log
+from modelcycle_serving.messages import Handler
+from modelcycle_serving.tls import HANDSHAKE_SECONDS, SHUTDOWN_SECONDS, Tls, TlsFiles
 from modelcycle_serving.traffic_file import TrafficFile
 
 BACKLOG: Final = 1024
@@ -43,6 +49,10 @@ class Config:
     expected_digest: str | None
     limits: Limits
     drain: DrainPolicy
+    tls: TlsFiles | None
+    """None: plain HTTP."""
+    token_file: Path | None
+    """None: nobody is asked for a token."""
     latency_objective: float | None
     """Seconds."""
     feedback_key_file: Path | None
@@ -73,9 +83,17 @@ class Stop:
 async def serve(config: Config) -> int:
     """Run until drained. Returns the exit code."""
     started = time.time()
+    # Numbers out of FP32's range are the client's, who gets an answer: no warning beside it.
+    np.seterr(over="ignore")
     loop = asyncio.get_running_loop()
+    try:
+        tls = None if config.tls is None else Tls(config.tls)
+        tokens = None if config.token_file is None else TokenFile(config.token_file)
+    except (OSError, TokenFileError) as error:
+        return _fail(config, FailureReason.INTERNAL, _unreadable(error))
     # Drawn by the pod's own name: pods that hand on the same share do not do it in step.
-    app = App(config.model_name, __version__, time.perf_counter, Random(config.pod_uid))
+    app = App(config.model_name, __version__, time.perf_counter, Random(config.pod_uid), tls)
+    handler = app.serving if tokens is None else Guard(tokens, app.serving, app.refused)
     serving, metrics = (Connections(config.limits, loop.time) for _ in range(2))
 
     def apply(traffic: Traffic) -> None:
@@ -89,8 +107,8 @@ async def serve(config: Config) -> int:
     loop.add_signal_handler(signal.SIGINT, stop.ask, DrainPolicy(idle=0.0, settle=0.0, timeout=config.drain.timeout))
     try:
         servers = [
-            await _listen(config.host, config.http_port, serving, app.serving, app.refused),
-            await _listen(config.host, config.metrics_port, metrics, app.metrics, _not_counted),
+            await _listen(config.host, config.http_port, serving, handler, app.refused, tls),
+            await _listen(config.host, config.metrics_port, metrics, app.metrics, _not_counted, None),
         ]
     except OSError as error:
         return _fail(config, FailureReason.INTERNAL, f"cannot listen on {config.host}: {error.strerror}")
@@ -101,7 +119,7 @@ async def serve(config: Config) -> int:
         code = await _load(config, app, traffic, keys, started, ports[0], stop)
         if code is not None:
             return code
-        tasks += [asyncio.create_task(each.keep_looking()) for each in (traffic, keys) if each is not None]
+        tasks += [asyncio.create_task(each.keep_looking()) for each in (traffic, keys, tls, tokens) if each is not None]
         await _drain(app, serving, await stop.asked)
         return 0
     finally:
@@ -113,12 +131,28 @@ async def serve(config: Config) -> int:
 
 
 async def _listen(
-    host: str, port: int, connections: Connections, router: Router, refused: Callable[[Request, Response], None]
+    host: str,
+    port: int,
+    connections: Connections,
+    handler: Handler,
+    refused: Callable[[Request, Response], None],
+    tls: Tls | None,
 ) -> asyncio.Server:
     loop = asyncio.get_running_loop()
     return await loop.create_server(
-        lambda: HttpProtocol(connections, router, refused, loop.time), host, port, backlog=BACKLOG, reuse_address=True
+        lambda: HttpProtocol(connections, handler, refused, loop.time),
+        host,
+        port,
+        backlog=BACKLOG,
+        reuse_address=True,
+        ssl=None if tls is None else tls.listening,
+        ssl_handshake_timeout=None if tls is None else HANDSHAKE_SECONDS,
+        ssl_shutdown_timeout=None if tls is None else SHUTDOWN_SECONDS,
     )
+
+
+def _unreadable(error: OSError | TokenFileError) -> str:
+    return f"the TLS or token files cannot be used: {error}"
 
 
 def _not_counted(request: Request, response: Response) -> None:
@@ -146,7 +180,8 @@ async def _load(
     # A restarted container finds its annotation as it was: it is applied before the first request.
     traffic.look()
     counters = Counters(model, revision, config.pod_uid, started, latency_bounds(config.latency_objective))
-    app.start_serving(model, counters, _feedback(config, model, revision, keys))
+    explanations = Explanations(config.model_name, model, config.bundle)
+    app.start_serving(model, counters, _feedback(config, model, revision, keys), explanations)
     gc.collect()
     gc.freeze()
     _announce(config, model, port, time.perf_counter() - begun)
@@ -163,8 +198,11 @@ def _feedback(config: Config, model: models.Model, revision: str, keys: KeyFile 
 
 def _announce(config: Config, model: models.Model, port: int, seconds: float) -> None:
     host = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(config.host, config.host)
-    url = f"http://{host}:{port}{oip.model_path(config.model_name)}/infer"
+    url = f"{'http' if config.tls is None else 'https'}://{host}:{port}{oip.model_path(config.model_name)}/infer"
     example = oip.example_request(model.signature).decode()
+    options = "" if config.tls is None else " -k"
+    if config.token_file is not None:
+        options += f' -H "Authorization: Bearer $(head -n1 {config.token_file})"'
     log.info(
         "ready",
         extra={
@@ -175,7 +213,7 @@ def _announce(config: Config, model: models.Model, port: int, seconds: float) ->
             "run_microseconds": round(model.expected_seconds(1) * 1e6, 1),
             "load_seconds": round(seconds, 3),
             "infer_url": url,
-            "curl": f"curl -s -H 'Content-Type: application/json' -d '{example}' {url}",
+            "curl": f"curl -s{options} -H 'Content-Type: application/json' -d '{example}' {url}",
         },
     )
 

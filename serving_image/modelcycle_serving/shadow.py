@@ -16,6 +16,7 @@ from modelcycle_serving.forwarding import HEADER_LENGTH, head, length_of
 from modelcycle_serving.messages import Request, Response
 from modelcycle_serving.shadow_counters import ShadowCounters
 from modelcycle_serving.split import Split
+from modelcycle_serving.tls import Tls
 from modelcycle_serving.upstream import Answer, Kind, NoAnswer, Pool, PoolLimits
 
 MAX_ANSWER: Final = 64 * 1024
@@ -34,9 +35,12 @@ _OUTCOMES: Final = {
 class Shadow:
     """The copies of one pod."""
 
-    def __init__(self, random: Random, counters: ShadowCounters, limits: PoolLimits = LIMITS) -> None:
+    def __init__(
+        self, random: Random, counters: ShadowCounters, tls: Tls | None = None, limits: PoolLimits = LIMITS
+    ) -> None:
         self._counters: Final = counters
         self._split: Final = Split(random)
+        self._tls: Final = tls
         self._limits: Final = limits
         self._traffic = Traffic()
         self._pool: Pool | None = None
@@ -49,7 +53,7 @@ class Shadow:
             return
         self.close()
         if traffic.shadow:
-            self._pool = Pool(traffic.target, traffic.timeout, self._limits)
+            self._pool = Pool(traffic.target, traffic.timeout, self._limits, self._tls)
             self._counters.begin(traffic.rollout)
 
     def close(self) -> None:

@@ -13,6 +13,8 @@ from typing import Final, cast
 
 import httptools
 
+from modelcycle_serving.tls import Tls
+
 JOINED: Final = 64 * 1024
 """Bytes of a body up to which head and body are copied into one packet."""
 _GOLDEN: Final = 0.6180339887498949
@@ -95,12 +97,13 @@ class Pool:
     Every request has `timeout` seconds: for connecting, sending, receiving and a second try.
     """
 
-    def __init__(self, target: str, timeout: float, limits: PoolLimits = PoolLimits()) -> None:
+    def __init__(self, target: str, timeout: float, limits: PoolLimits = PoolLimits(), tls: Tls | None = None) -> None:
         host, _, port = target.rpartition(":")
         self.limits: Final = limits
         self.timeout: Final = timeout
         self.loop: Final = asyncio.get_running_loop()
         """Kept, since asking for it costs a system call."""
+        self._tls: Final = tls
         self._host: Final = host.removeprefix("[").removesuffix("]")
         self._port: Final = int(port)
         self._waiting: dict[_Exchange, None] = {}
@@ -164,7 +167,9 @@ class Pool:
         try:
             # Sooner than late: that nobody is there is another thing than that somebody does not answer.
             async with asyncio.timeout(min(self.limits.connecting, self.timeout / 2)):
-                await self.loop.create_connection(lambda: connection, self._host, self._port)
+                await self.loop.create_connection(
+                    lambda: connection, self._host, self._port, ssl=None if self._tls is None else self._tls.hop
+                )
         except OSError:  # a TimeoutError is one
             self._opening -= not connection.is_made
             if exchange is not None:
