@@ -62,7 +62,7 @@ class Router:
         """Answer one request."""
         methods = self._routes.get(request.path)
         if methods is None:
-            return error(404, "no such path; GET /v2/models/{name} describes the model")
+            return error(404, "no such path or model; GET /openapi.json lists what there is")
         endpoint = methods.get(request.method)
         if endpoint is None:
             allowed = b", ".join(sorted(methods))
@@ -94,10 +94,11 @@ class App:
 
     def _add_routes(self) -> None:
         add = self.serving.add
-        add("GET", "/v2", lambda _: ok({"name": "modelcycle", "version": self._server_version, "extensions": []}))
+        add("GET", "/v2", lambda _: Response(200, oip.encode_server(self._server_version)))
+        add("GET", "/openapi.json", self._openapi)
         add("GET", "/v2/health/live", lambda _: ok({"live": True}))
         add("GET", "/v2/health/ready", self._ready)
-        self._add_model_routes(f"/v2/models/{self._name}", self._arms.infer)
+        self._add_model_routes(oip.model_path(self._name), self._arms.infer)
         add("POST", FEEDBACK_PATH, self._label)
         self.metrics.add("GET", "/metrics", self._exposition)
         self.metrics.add("GET", PROFILE_PATH, self._profile)
@@ -117,7 +118,7 @@ class App:
             feedback.apply(self._traffic)
         self._inference = Inference(self._name, model, counters, feedback, self._clock)
         # Who names a version asks for this model: no other revision can answer for it.
-        self._add_model_routes(f"/v2/models/{self._name}/versions/{model.version}", self._infer)
+        self._add_model_routes(f"{oip.model_path(self._name)}/versions/{model.version}", self._infer)
         if self.phase is Phase.STARTING:
             self.phase = Phase.READY
 
@@ -165,6 +166,12 @@ class App:
         if self._feedback is None:
             return error(404, "feedback is off: start the server with --feedback-key-file to take labels")
         return self._feedback.endpoint(request)
+
+    def _openapi(self, _: Request) -> Response:
+        if self._model is None:
+            return _starting()
+        model = self._model
+        return Response(200, oip.encode_openapi(self._name, model.version, self._server_version, model.signature))
 
     def _exposition(self, request: Request) -> Response:
         if self._counters is None or self._inference is None:

@@ -16,6 +16,8 @@ from typing import Any, Final
 
 import numpy as np
 
+import numpy as np
+
 from modelcycle_bundle.contract import EXIT_FAILED, Failure, FailureClass, FailureReason, FetchResult
 from modelcycle_bundle.traffic import Traffic
 from modelcycle_serving import __version__, oip, termination
@@ -83,6 +85,8 @@ class Stop:
 async def serve(config: Config) -> int:
     """Run until drained. Returns the exit code."""
     started = time.time()
+    # Numbers out of FP32's range are the client's, who gets an answer: no warning beside it.
+    np.seterr(over="ignore")
     # Numbers out of FP32's range are the client's, who gets an answer: no warning beside it.
     np.seterr(over="ignore")
     loop = asyncio.get_running_loop()
