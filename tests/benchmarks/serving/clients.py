@@ -100,6 +100,11 @@ class Endpoints:
         """Where to connect to now."""
         return sorted(self._ready)
 
+    async def until(self, count: int) -> None:
+        """Wait until so many pods are ready."""
+        while len(self._ready) < count:  # noqa: ASYNC110 - probes tell it, in time
+            await asyncio.sleep(PROBE_SECONDS / 4)
+
     async def keep_probing(self) -> None:
         """Follow readiness."""
         loop = asyncio.get_running_loop()
@@ -131,7 +136,7 @@ class Clients:
         self._mixed: Final = mixed
         self._count: Final = count
         self._random: Final = Random(seed)
-        self._stopped = False
+        self._opened = 0
         self._slot = 0.0
 
     @property
@@ -173,7 +178,9 @@ class Clients:
             return kept
         if kept is not None:
             kept.close()
-        port = self._random.choice(self._endpoints.ready())
+        ready = self._endpoints.ready()
+        self._opened += 1
+        port = ready[self._opened % len(ready)]
         async with asyncio.timeout(PATIENCE_SECONDS):
             made = await asyncio.get_running_loop().create_connection(lambda: Connection(port), "127.0.0.1", port)
         return made[1]

@@ -13,7 +13,7 @@ import statistics
 import sys
 import tempfile
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
@@ -23,6 +23,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from benchmarks.serving import environments, machine, models, servers
 from benchmarks.serving.clients import Clients, Endpoints
+from benchmarks.serving.environments import Environment
 from benchmarks.serving.mixed import Mixed
 from benchmarks.serving.models import Model
 from modelcycle_bundle import metric_names
@@ -86,7 +87,7 @@ class Watched:
 class Pods:
     """All processes of the soak; ends those that are left."""
 
-    def __init__(self, model: Model, core: int, folder: Path) -> None:
+    def __init__(self, model: Model, environment: Environment, core: int, folder: Path, flags: Sequence[str]) -> None:
         self.endpoints: Final = Endpoints(servers.is_ready)
         self.restarts = 0
         self.failures: list[str] = []
@@ -97,7 +98,7 @@ class Pods:
         self._alive: list[Pod] = []
         key = folder / "key"
         key.write_text(KEY)
-        self._program: Final = servers.ours(environments.ours(), extra=("--feedback-key-file", str(key)))
+        self._program: Final = servers.ours(environment, extra=("--feedback-key-file", str(key), *flags))
 
     async def start(self) -> Pod:
         """One more, ready."""
@@ -139,10 +140,10 @@ class Pods:
 
 
 @contextlib.asynccontextmanager
-async def pods(model: Model, core: int) -> AsyncIterator[Pods]:
-    """Processes of one model on one core."""
+async def pods(model: Model, environment: Environment, core: int, *flags: str) -> AsyncIterator[Pods]:
+    """Processes of one model on one core; `flags` go to each."""
     with tempfile.TemporaryDirectory() as name:
-        made = Pods(model, core, Path(name))
+        made = Pods(model, environment, core, Path(name), flags)
         probing = asyncio.create_task(made.endpoints.keep_probing())
         try:
             yield made
@@ -155,10 +156,9 @@ async def soak(minutes: float, pause: float) -> int:
     """Run it and print the report. Returns the exit code."""
     cores = machine.cores()
     [model] = (each for each in models.made() if each.name == MODEL)
-    async with pods(model, cores.server) as fleet:
+    async with pods(model, environments.ours(), cores.server) as fleet:
         stays, *rolled = [await fleet.start() for _ in range(3)]
-        while len(fleet.endpoints.ready()) < 3:  # noqa: ASYNC110 - it is told by probes, in time
-            await asyncio.sleep(0.1)
+        await fleet.endpoints.until(3)
         clients = Clients(fleet.endpoints, Mixed(model, seed=1), CLIENTS, seed=2)
         peak = await _peak(clients)
         sys.stdout.write(f"peak {peak:.0f} requests/s; soaking at {peak / 2:.0f} for {minutes:g} minutes\n")
