@@ -6,6 +6,7 @@ connection; the listening sockets stay open until the drain is over, so that no 
 
 import asyncio
 import gc
+import resource
 import signal
 import time
 from collections.abc import Callable, Mapping
@@ -13,8 +14,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from random import Random
 from typing import Any, Final
-
-import numpy as np
 
 import numpy as np
 
@@ -36,6 +35,8 @@ from modelcycle_serving.traffic_file import TrafficFile
 
 BACKLOG: Final = 1024
 DRAIN_LOOK_SECONDS: Final = 0.1
+SPARE_FILES: Final = 1024
+"""File descriptors beside those of clients: the way to other pods, files, the libraries' own."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,9 +88,8 @@ async def serve(config: Config) -> int:
     started = time.time()
     # Numbers out of FP32's range are the client's, who gets an answer: no warning beside it.
     np.seterr(over="ignore")
-    # Numbers out of FP32's range are the client's, who gets an answer: no warning beside it.
-    np.seterr(over="ignore")
     loop = asyncio.get_running_loop()
+    _allow_files(config.limits.max_connections + SPARE_FILES)
     try:
         tls = None if config.tls is None else Tls(config.tls)
         tokens = None if config.token_file is None else TokenFile(config.token_file)
@@ -132,6 +132,14 @@ async def serve(config: Config) -> int:
         for server in servers:
             server.close()
         app.close()
+
+
+def _allow_files(wanted: int) -> None:
+    """Each connection is a file descriptor, and many systems begin with 1024 where far more are allowed."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    most = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+    if soft != resource.RLIM_INFINITY and soft < most:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
 
 
 async def _listen(
