@@ -68,6 +68,8 @@ Classification: of a probability, absolute. Regression: of a prediction, relativ
 """
 FORWARD_DURATION: Final = "modelcycle_forward_duration_seconds"
 """Histogram of the hop: from handing a request on to its answer, a failure or being late; bounds LATENCY_BOUNDS."""
+EXPLANATIONS: Final = "modelcycle_explanations_total"
+"""Requests for explanations; label `code` (HTTP status). They are in no other count: an explanation is no prediction."""
 FEEDBACK: Final = "modelcycle_feedback_total"
 """Entries of feedback by what became of them; label `outcome` (FEEDBACK_OUTCOMES)."""
 LABELS: Final = "modelcycle_labels_total"

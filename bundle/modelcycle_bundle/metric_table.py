@@ -93,6 +93,12 @@ TABLE: Final[Mapping[str, Metric]] = {
         Metric(names.EPOCH, _GAUGE, "Start of these counters in Unix seconds.", {"pod_uid": "of this pod"}),
         Metric(names.DRAINING, _GAUGE, "1 while the process answers with Connection: close."),
         Metric(
+            names.EXPLANATIONS,
+            _COUNTER,
+            "Requests for explanations, which are counted nowhere else.",
+            {"code": "HTTP status"},
+        ),
+        Metric(
             names.FEEDBACK,
             _COUNTER,
             "Entries of feedback by what became of them.",

@@ -15,6 +15,7 @@ from modelcycle_bundle.traffic import Traffic
 from modelcycle_serving import oip
 from modelcycle_serving.arms import Arms
 from modelcycle_serving.counters import Counters
+from modelcycle_serving.explain.service import Explanations
 from modelcycle_serving.exposition import negotiated
 from modelcycle_serving.feedback import PATH as FEEDBACK_PATH
 from modelcycle_serving.feedback import Feedback
@@ -86,6 +87,7 @@ class App:
         self._counters: Counters | None = None
         self._inference: Inference | None = None
         self._feedback: Feedback | None = None
+        self._explanations: Explanations | None = None
         self._traffic = Traffic()
         self._arms = Arms(self._infer, random, clock, tls)
         self._told_to_close = False
@@ -109,7 +111,13 @@ class App:
         self.serving.add("POST", f"{base}/infer", infer)
         self._infer_paths.add(f"{base}/infer".encode())
 
-    def start_serving(self, model: Model, counters: Counters, feedback: Feedback | None = None) -> None:
+    def start_serving(
+        self,
+        model: Model,
+        counters: Counters,
+        feedback: Feedback | None = None,
+        explanations: Explanations | None = None,
+    ) -> None:
         """The model is verified and warm, and every series exists: become ready."""
         self._model = model
         self._counters = counters
@@ -119,6 +127,9 @@ class App:
         self._inference = Inference(self._name, model, counters, feedback, self._clock)
         # Who names a version asks for this model: no other revision can answer for it.
         self._add_model_routes(f"{oip.model_path(self._name)}/versions/{model.version}", self._infer)
+        self._explanations = explanations
+        for method, path, handler in () if explanations is None else explanations.routes():
+            self.serving.add(method, path, handler)
         if self.phase is Phase.STARTING:
             self.phase = Phase.READY
 
@@ -137,6 +148,8 @@ class App:
     def close(self) -> None:
         """Wait for the runs under way."""
         self._arms.close()
+        if self._explanations is not None:
+            self._explanations.close()
         if self._inference is not None:
             self._inference.close()
 
@@ -160,18 +173,18 @@ class App:
             return _starting()
         return Response(200, oip.encode_model(self._name, self._model.version, self._model.signature))
 
+    def _openapi(self, _: Request) -> Response:
+        if self._model is None:
+            return _starting()
+        model = self._model
+        return Response(200, oip.encode_openapi(self._name, model.version, self._server_version, model.signature))
+
     def _label(self, request: Request) -> Response:
         if self._model is None:
             return _starting()
         if self._feedback is None:
             return error(404, "feedback is off: start the server with --feedback-key-file to take labels")
         return self._feedback.endpoint(request)
-
-    def _openapi(self, _: Request) -> Response:
-        if self._model is None:
-            return _starting()
-        model = self._model
-        return Response(200, oip.encode_openapi(self._name, model.version, self._server_version, model.signature))
 
     def _exposition(self, request: Request) -> Response:
         if self._counters is None or self._inference is None:
@@ -181,6 +194,8 @@ class App:
         page = self._counters.exposition() + self._arms.counters.exposition()
         if self._feedback is not None:
             page += self._feedback.endpoint.exposition()
+        if self._explanations is not None:
+            page += self._explanations.exposition()
         return Response(200, *negotiated(page, request.headers.get(b"accept")))
 
     def _profile(self, _: Request) -> Response:

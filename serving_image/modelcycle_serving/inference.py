@@ -81,7 +81,7 @@ class Inference:
         arm = arm_of(request)
         rollout = "" if self._feedback is None else self._feedback.rollout(request)
         try:
-            parsed = oip.parse_infer(request.body, _header_length(request), self._model.signature)
+            parsed = oip.parse_infer(request.body, header_length(request), self._model.signature)
         except oip.BadInput as bad:
             self._counters.count_request(400, arm)
             return _error(400, str(bad))
@@ -146,7 +146,7 @@ class Inference:
             return
         self._backlog.add(rows, outputs)
         for job, encoded in zip(jobs, bodies, strict=True):
-            self._settle(job, _good(encoded))
+            self._settle(job, good(encoded))
 
     def _parameters(self, jobs: Sequence[_Asked], outputs: oip.Outputs) -> Sequence[Mapping[str, Any]]:
         if self._feedback is None:
@@ -189,8 +189,8 @@ def _known_labels(profile: Profile) -> frozenset[int | str]:
     return frozenset((*classes, *numbers))
 
 
-def _header_length(request: Request) -> int | None:
-    """How many bytes of the body are JSON, when tensors follow it."""
+def header_length(request: Request) -> int | None:
+    """How many bytes of the body are JSON, when tensors follow it. Raises BadInput."""
     text = request.headers.get(_HEADER_LENGTH)
     if text is None:
         return None
@@ -199,7 +199,8 @@ def _header_length(request: Request) -> int | None:
     return int(text)
 
 
-def _good(encoded: oip.Encoded) -> Response:
+def good(encoded: oip.Encoded) -> Response:
+    """A 200 with this body."""
     if encoded.header_length is None:
         return Response(200, encoded.body)
     length = (oip.HEADER_LENGTH.encode(), b"%d" % encoded.header_length)

@@ -51,10 +51,10 @@ class ExplainingProcess:
                 async with asyncio.timeout(self._seconds):
                     answer = await self._ask(frames.rows_to_bytes(rows))
             except TimeoutError:
-                self.kill()
+                await self.stop()
                 raise TooSlow from None
             except (asyncio.IncompleteReadError, ConnectionError) as error:
-                self.kill()
+                await self.stop()
                 raise frames.Failed("the explaining process died") from error
             except BaseException:  # a cancelled job would leave its answer to the next one
                 self.kill()
@@ -66,9 +66,17 @@ class ExplainingProcess:
         """End the process, if there is one. It holds nothing that could be lost."""
         self._cancel_rest()
         child, self._child = self._child, None
-        if child is not None:
+        if child is not None and child.stdin is not None:
+            child.stdin.close()
             with contextlib.suppress(ProcessLookupError):
                 child.kill()
+
+    async def stop(self) -> None:
+        """The same, and wait until it is gone."""
+        child = self._child
+        self.kill()
+        if child is not None:
+            await child.wait()
 
     async def _ask(self, body: bytes) -> bytes:
         child = self._child or await self._start()
