@@ -26,6 +26,7 @@ def served(profile: Profile, bounds: Sequence[float] = names.LATENCY_BOUNDS) -> 
         names.MODEL_INFO: 1,
         names.EPOCH: 1,
         names.DRAINING: 1,
+        names.EXPLANATIONS: len(names.EXPLANATION_CODES),
         names.TRAFFIC_SEQ: 1,
         names.TRAFFIC_SHARE: 1,
         names.FORWARD_DURATION: len(names.LATENCY_BOUNDS) + 3,

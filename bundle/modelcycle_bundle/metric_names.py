@@ -69,7 +69,7 @@ Classification: of a probability, absolute. Regression: of a prediction, relativ
 FORWARD_DURATION: Final = "modelcycle_forward_duration_seconds"
 """Histogram of the hop: from handing a request on to its answer, a failure or being late; bounds LATENCY_BOUNDS."""
 EXPLANATIONS: Final = "modelcycle_explanations_total"
-"""Requests for explanations; label `code` (HTTP status). They are in no other count: an explanation is no prediction."""
+"""Requests for explanations; label `code` (EXPLANATION_CODES). They are in no other count: an explanation is no prediction."""
 FEEDBACK: Final = "modelcycle_feedback_total"
 """Entries of feedback by what became of them; label `outcome` (FEEDBACK_OUTCOMES)."""
 LABELS: Final = "modelcycle_labels_total"
@@ -125,6 +125,7 @@ OTHER: Final = "other"
 """Whatever has no label value of its own."""
 CODES: Final = ("200", "400", "401", "404", "405", "408", "413", "415", "417", "431", "500", "503", "504", OTHER)
 """HTTP statuses that an inference request can be answered with."""
+EXPLANATION_CODES: Final = ("200", "400", "500", "503")
 LABEL_CORRECT: Final = "correct"
 LABEL_WRONG: Final = "wrong"
 LABEL_OUTCOMES: Final = (LABEL_CORRECT, LABEL_WRONG)

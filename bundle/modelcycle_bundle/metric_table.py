@@ -96,7 +96,7 @@ TABLE: Final[Mapping[str, Metric]] = {
             names.EXPLANATIONS,
             _COUNTER,
             "Requests for explanations, which are counted nowhere else.",
-            {"code": "HTTP status"},
+            {"code": "`200`, `400`, `500`, `503`"},
         ),
         Metric(
             names.FEEDBACK,

@@ -12,7 +12,7 @@ from modelcycle_bundle.metric_table import TABLE
 
 TEXT: Final = b"text/plain; version=0.0.4; charset=utf-8"
 OPENMETRICS: Final = b"application/openmetrics-text; version=1.0.0; charset=utf-8"
-_COUNTER_HEADER: Final = re.compile(rb"^# (HELP|TYPE) (modelcycle_\w+)_total ", re.MULTILINE)
+_COUNTER_HEADER: Final = re.compile(rb"\n# (HELP|TYPE) (modelcycle_\w+)_total ")
 _ANY_TEXT: Final = frozenset({"*/*", "text/*", "text/plain"})
 
 
@@ -35,7 +35,7 @@ def negotiated(page: bytes, accept: bytes | None) -> tuple[bytes, bytes]:
     """
     if accept is None or not _wants_openmetrics(accept.decode("latin-1").lower()):
         return page, TEXT
-    return _COUNTER_HEADER.sub(rb"# \1 \2 ", page) + b"# EOF\n", OPENMETRICS
+    return _COUNTER_HEADER.sub(rb"\n# \1 \2 ", b"\n" + page)[1:] + b"# EOF\n", OPENMETRICS
 
 
 def _wants_openmetrics(accept: str) -> bool:

@@ -14,7 +14,7 @@ import orjson
 from numpy.typing import NDArray
 
 from modelcycle_bundle.bins import ClassBins
-from modelcycle_bundle.metric_names import EXPLANATIONS
+from modelcycle_bundle.metric_names import EXPLANATION_CODES, EXPLANATIONS
 from modelcycle_bundle.outputs import LABEL_NAME
 from modelcycle_serving import oip
 from modelcycle_serving.explain import frames
@@ -29,7 +29,6 @@ MAX_ROWS: Final = 64
 """Rows of one request."""
 MAX_WAITING: Final = 8
 """Requests under way; above it the answer is 503."""
-CODES: Final = (200, 400, 500, 503)
 SUFFIX: Final = "-explain"
 
 
@@ -42,7 +41,7 @@ class Explanations:
         self._signature: Final = _signature(model)
         self._model: Final = model
         self._labels: Final = _labels(model)
-        self._counts: Final = dict.fromkeys(CODES, 0)
+        self._counts: Final = dict.fromkeys(map(int, EXPLANATION_CODES), 0)
         self._process: Final = ExplainingProcess(bundle, model.digest)
         self._under_way: Final[set[asyncio.Task[Response]]] = set()
 

@@ -24,8 +24,8 @@ from modelcycle_serving.messages import Request, Response
 PATH: Final = "/v2/feedback"
 MAX_BODY: Final = 1024 * 1024
 """Bytes. With the two below it bounds how long one body holds up the event loop (docs/serving.md)."""
-MAX_ENTRIES: Final = 256
-MAX_LABELS: Final = 8192
+MAX_ENTRIES: Final = 128
+MAX_LABELS: Final = 4096
 """Of one body; those not known yet count too."""
 KEPT_ROLLOUTS: Final = 3
 """Rollouts that this pod applied and still tells apart."""
@@ -135,7 +135,7 @@ class FeedbackEndpoint:
                 f"expected {len(token)}, one for each row of the answer: null for those not known yet, but one known"
             )
             raise Refused(names.FEEDBACK_BAD_COUNT, "labels", expected)
-        rows = sum(1 << row for row in known)
+        rows = int("".join("0" if label is None else "1" for label in reversed(entry.labels)), 2)
         self._check_new(token, rows)
         cohort = (token.revision, self._told_apart(token.rollout))
         try:

@@ -78,11 +78,9 @@ class ClassLabels:
             ],
             home,
         )
+        self._bins: Final = output.bins[:-1]
         self._confidence: Final = {
-            (label, bin_name, outcome): 0
-            for label in output.classes
-            for bin_name in output.bins[:-1]
-            for outcome in names.LABEL_OUTCOMES
+            (label, outcome): [0] * len(self._bins) for label in output.classes for outcome in names.LABEL_OUTCOMES
         }
 
     def add(self, given: LabelledAnswer, pinned: str) -> None:
@@ -93,17 +91,18 @@ class ClassLabels:
         rows = [(row, self._class(row, label, answers)) for row, label in given.labels.items()]
         counts = self._cohorts.of(given.cohort, pinned)
         age = bisect_left(_AGE_BOUNDS, given.age)
+        is_of_profile = given.profile == self._profile
         for row, actual in rows:
             predicted = answers.classes[answers.rows[row]]
             outcome = names.LABEL_CORRECT if predicted == actual else names.LABEL_WRONG
             counts[self._cell[self._truth(predicted, actual, outcome)] + age] += 1
-            if given.profile == self._profile:
-                self._confidence[predicted, f"c{answers.confidence[row]:02d}", outcome] += 1
+            if is_of_profile:
+                self._confidence[predicted, outcome][answers.confidence[row]] += 1
 
     def _class(self, row: int, label: object, answers: PredictedClasses) -> str:
         # 1.0 is what many a data frame makes of the class 1 where labels are missing.
         text = str(int(label)) if isinstance(label, float) and label.is_integer() else str(label)
-        if not isinstance(label, (str, int, float)) or (text not in self._classes and text not in answers.classes):
+        if (text not in self._classes and text not in answers.classes) or not isinstance(label, (str, int, float)):
             raise BadLabel(row, f"expected one of the model's {len(self._classes)} classes, or null for not known yet")
         return text
 
@@ -114,18 +113,16 @@ class ClassLabels:
 
     def exposition(self) -> list[str]:
         """The lines of Prometheus' text format."""
-        about = [
-            labelled({"output": label, "confidence": bin_name, "outcome": outcome, "profile": self._profile})
-            for label, bin_name, outcome in self._confidence
-        ]
+        about = (
+            (labelled({"output": label, "confidence": name, "outcome": outcome, "profile": self._profile}), count)
+            for (label, outcome), counts in self._confidence.items()
+            for name, count in zip(self._bins, counts, strict=True)
+        )
         return [
             *described(names.LABELS),
             *self._cohorts.samples(),
             *described(names.LABEL_CONFIDENCE),
-            *(
-                f"{names.LABEL_CONFIDENCE}{labels} {count}"
-                for labels, count in zip(about, self._confidence.values(), strict=True)
-            ),
+            *(f"{names.LABEL_CONFIDENCE}{labels} {count}" for labels, count in about),
         ]
 
 

@@ -213,7 +213,7 @@ def test_an_answer_lists_some_of_many_refused(at: Desk) -> None:
     [
         (b"", "body: not JSON"),
         (b"{", "body: not JSON"),
-        (b"[]", "feedback: expected a list of 1 to 256 objects"),
+        (b"[]", "feedback: expected a list of 1 to 128 objects"),
         (b"{}", "feedback: expected a list"),
         (b'{"feedback":[]}', "feedback: expected a list"),
         (b'{"feedback":{}}', "feedback: expected a list"),
@@ -227,7 +227,7 @@ def test_an_answer_lists_some_of_many_refused(at: Desk) -> None:
         ),
         (
             json.dumps({"feedback": [{"token": "x", "labels": [0] * (MAX_LABELS + 1)}]}).encode(),
-            "feedback: expected at most 8192",
+            "feedback: expected at most 4096",
         ),
     ],
 )
