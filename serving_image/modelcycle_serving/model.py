@@ -13,7 +13,7 @@ from typing import Any, Final, TypeVar
 import numpy as np
 import onnxruntime
 
-from modelcycle_bundle import card, layout, oms
+from modelcycle_bundle import card, layout, manifest
 from modelcycle_bundle import outputs as answers
 from modelcycle_bundle.contract import Failure, FailureClass, FailureReason
 from modelcycle_bundle.golden import Golden, compare
@@ -96,16 +96,16 @@ def _checked_digest(folder: Path, expected: str | None) -> str:
             FailureReason.MODEL_NOT_FOUND, f"{folder}: no such folder; --bundle is the folder that holds model/"
         )
     try:
-        manifest = oms.digest_directory(folder)
-    except (oms.ManifestError, OSError) as error:
+        found = manifest.digest_directory(folder)
+    except (manifest.ManifestError, OSError) as error:
         raise BundleRefused(FailureReason.BUNDLE_MALFORMED, f"{folder}: {error}") from error
-    missing = [name for name in NEEDED_FILES if manifest.digest_of(name) is None]
+    missing = [name for name in NEEDED_FILES if found.digest_of(name) is None]
     if missing:
         raise BundleRefused(FailureReason.BUNDLE_MALFORMED, f"{folder}: {missing[0]} is missing")
-    if expected is not None and manifest.root != expected:
-        message = f"{folder}: the files have the digest {manifest.root}, expected {expected}"
+    if expected is not None and found.root != expected:
+        message = f"{folder}: the files have the digest {found.root}, expected {expected}"
         raise BundleRefused(FailureReason.DIGEST_MISMATCH, message)
-    return manifest.root
+    return found.root
 
 
 def _parsed(path: Path, parse: Callable[[str], T]) -> T:
