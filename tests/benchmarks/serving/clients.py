@@ -19,8 +19,8 @@ PROBE_SECONDS: Final = 0.5
 ENDPOINT_DELAY: Final = 1.0
 """From a failed probe until no client opens a connection to that pod any more."""
 PATIENCE_SECONDS: Final = 20.0
-USES: Final = 2000
-"""Requests after which a client opens a new connection, so that they spread."""
+USES: Final = 20
+"""Requests after which a client opens a new connection: pools do it seldom, but only a new one meets a pod that is gone."""
 CHECKED: Final = 8
 """One answer in so many is compared with scikit-learn's; the others by their status."""
 

@@ -102,9 +102,16 @@ def judged(value: float, goal: float, *, least: bool) -> str:
 
 
 def markdown(record: Record) -> str:
-    """The whole report."""
-    parts = [_head(record), _speed(record), _inside(record), _outside(record), _absolute(record)]
-    return "\n\n".join(parts) + "\n"
+    """The whole report; of a run without peers, or without ours, what there is."""
+    measured = {line["server"] for line in record.of("cell")}
+    parts = [_head(record)]
+    if Server.OURS in measured and measured.intersection(PEERS):
+        parts.append(_speed(record))
+    if Server.OURS in measured:
+        parts.append(_inside(record))
+    if Server.OURS in measured and measured.intersection(PEERS):
+        parts.append(_outside(record))
+    return "\n\n".join([*parts, _absolute(record)]) + "\n"
 
 
 def _key(line: Line) -> tuple[Any, ...]:

@@ -94,3 +94,10 @@ def test_the_report_holds_the_ratio_its_goal_and_what_went_wrong() -> None:
     assert "| bc, 1 row, 16 | FastAPI 100 | 3000 | 30.0 | >= 15: met | 0.25 | <= 0.5: met |" in text
     assert "2 errors" in text
     assert "| installed, MiB | 100 | 100 | 1.00 | <= 1: met |" in text
+
+
+def test_a_run_of_ours_alone_has_figures_and_no_ratios() -> None:
+    text = markdown(record([cell(Server.OURS, 3000)]))
+
+    assert "| modelcycle, bc, 1 row |  | 3000; 1.00/2.00; 100 |  |" in text
+    assert "best peer" not in text

@@ -16,8 +16,8 @@ from benchmarks.serving.models import Model
 from modelcycle_bundle import layout
 from unit.serving import rig
 
-BEFORE, MEANWHILE = 300, 600
-"""Requests until the restart begins, and at least so many more."""
+BEFORE, AFTERWARDS = 300, 600
+"""Requests until the restart begins, and from its end on."""
 DRAIN = ("--drain-settle", "3", "--drain-idle", "4")
 """Longer than a probe and the endpoints' delay together, as in a cluster."""
 
@@ -29,19 +29,17 @@ async def test_a_rolling_restart_under_mixed_requests_loses_and_miscounts_nothin
         stays, old = await fleet.start(), await fleet.start()
         await fleet.endpoints.until(2)
         clients = Clients(fleet.endpoints, Mixed(model, seed=1), count=8, seed=2)
-        restarted = asyncio.Event()
 
-        async def restart() -> None:
+        async def restart() -> int:
             while clients.requests < BEFORE:  # noqa: ASYNC110 - the clients count
                 await asyncio.sleep(0.01)
             await fleet.start()
             await fleet.endpoints.until(3)
             await fleet.retire(old)
-            restarted.set()
+            return clients.requests
 
         restarting = asyncio.create_task(restart())
-        await clients.run(lambda: restarted.is_set() and clients.requests >= BEFORE + MEANWHILE)
-        await restarting
+        await clients.run(lambda: restarting.done() and clients.requests >= restarting.result() + AFTERWARDS)
 
         assert (dict(clients.lost), fleet.failures) == ({}, [])
         assert soak.miscounted(stays, clients) == []
