@@ -28,8 +28,12 @@ lint: $(STAMP) ## ruff, mypy strict, import contracts
 	$(BIN)/mypy tests
 	$(BIN)/lint-imports
 
+.PHONY: clients
+clients: $(STAMP) ## the inference clients that others wrote, in an environment of their own (cached)
+	@$(BIN)/python hack/clients.py
+
 .PHONY: test-unit
-test-unit: lint ## lint, types, unit and property tests: seconds, no cluster, no root
+test-unit: lint clients ## lint, types, unit and property tests: seconds, no cluster, no root
 	$(BIN)/pytest -n 2 --dist worksteal tests/unit tests/properties
 
 .PHONY: test-control-plane
