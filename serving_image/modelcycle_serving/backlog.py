@@ -95,12 +95,18 @@ class Backlog:
         room = self.slice_rows
         while room and self._parts:
             part = self._parts[0]
-            end = min(part.counted + room, len(part.rows))
+            size = len(part.rows)
+            if not part.counted and size <= room:
+                taken.append((part.rows, part.outputs))
+                self._parts.popleft()
+                room -= size
+                continue
+            end = min(part.counted + room, size)
             cut = slice(part.counted, end)
             taken.append((part.rows[cut], {name: values[cut] for name, values in part.outputs.items()}))
             room -= end - part.counted
             part.counted = end
-            if end == len(part.rows):
+            if end == size:
                 self._parts.popleft()
         self._rows -= self.slice_rows - room
         if len(taken) == 1:

@@ -11,6 +11,7 @@ from functools import partial
 from typing import Any, Final
 
 import numpy as np
+from numpy.typing import NDArray
 
 from modelcycle_bundle import metric_names as names
 from modelcycle_bundle.bins import ClassBins
@@ -33,6 +34,8 @@ MAX_PENDING: Final = 64
 MAX_PENDING_VALUES: Final = 1 << 24
 """Feature values of them together, 4 bytes each."""
 BINARY: Final = b"application/octet-stream"
+_SUM_OF_SQUARES: Final = 1e38
+"""Below it no float32 among the terms was infinite or no number."""
 _MARKER: Final = MARKER.encode()
 _HEADER_LENGTH: Final = oip.HEADER_LENGTH.lower().encode()
 
@@ -108,7 +111,7 @@ class Inference:
         except Exception as error:
             raise RunFailed("the model could not answer this request", type(error).__name__) from None
         for values in outputs.values():
-            if values.dtype.kind == "f" and not np.isfinite(values).all():
+            if values.dtype == np.float32 and not _is_finite(values):
                 raise RunFailed("the model's answer is not a finite number")
             if len(values) != len(rows):
                 raise RunFailed("the model's answer has another number of rows")
@@ -175,6 +178,12 @@ class Inference:
             self._counters.count_rows(rows, outputs)
         except ProfileError:
             log.error("answers were not counted: they are not of the profile's kind", extra={"rows": len(rows)})
+
+
+def _is_finite(values: NDArray[np.float32]) -> bool:
+    """Whether all are. The sum of squares says so at a fifth of the price, unless it runs over."""
+    flat = values.reshape(-1)
+    return bool(flat.dot(flat) < _SUM_OF_SQUARES) or bool(np.isfinite(flat).all())
 
 
 def arm_of(request: Request) -> str:
