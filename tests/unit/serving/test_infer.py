@@ -58,10 +58,46 @@ def test_missing_value_that_the_model_cannot_take_is_the_clients_error(client: r
     assert (answer.status, "height" in answer.json["error"]) == (400, True)
 
 
-def test_binary_extension_is_refused_by_name(client: rig.Client) -> None:
-    client.send(rig.infer_request(b"{}", "Inference-Header-Content-Length: 2"))
+@pytest.mark.parametrize("padding", range(4))
+def test_binary_tensors_are_answered_in_kind(client: rig.Client, bundles: dict[str, Path], padding: int) -> None:
+    rows = rig.TABLE[:5]
+    about = {"name": "input", "shape": [5, 3], "datatype": "FP32", "parameters": {"binary_data_size": rows.nbytes}}
+    text = json.dumps({"inputs": [about], "parameters": {"binary_data_output": True}}).encode() + b" " * padding
+    client.send(rig.infer_request(text + rows.tobytes(), f"Inference-Header-Content-Length: {len(text)}"))
+    answer = client.answer()
+    assert (answer.status, answer.headers["content-type"]) == (200, "application/octet-stream")
+    length = int(answer.headers["inference-header-content-length"])
+    sizes = [each["parameters"]["binary_data_size"] for each in json.loads(answer.body[:length])["outputs"]]
+    wanted = expected(bundles["classes"], rows)
+    assert answer.body[length:] == wanted["label"].tobytes() + wanted["probabilities"].tobytes()
+    assert sizes == [wanted["label"].nbytes, wanted["probabilities"].nbytes]
+
+
+@pytest.mark.parametrize("length", ["x", "-1", "", "1" * 5000, "3"])
+def test_length_that_the_body_does_not_have_is_refused_by_name(client: rig.Client, length: str) -> None:
+    client.send(rig.infer_request(b"{}", f"Inference-Header-Content-Length: {length}"))
     answer = client.answer()
     assert (answer.status, answer.json["error"].split(":")[0]) == (400, "Inference-Header-Content-Length")
+
+
+def test_unknown_models_and_versions_are_not_found(client: rig.Client) -> None:
+    for path in ("/v2/models/other", "/v2/models/other/ready", "/v2/models/model/versions/0", "/v2/models"):
+        answer = client.get(path)
+        assert (answer.status, "/openapi.json" in answer.json["error"]) == (404, True)
+
+
+def test_number_out_of_range_is_refused_without_a_warning(bundles: dict[str, Path]) -> None:
+    strict = rig.start(bundles["classes"], environment={"PYTHONWARNINGS": "error::RuntimeWarning"})
+    try:
+        strict.wait_for("ready")
+        with strict.client() as client:
+            for number in (b"1e39", b"1e200", b"-1e308"):
+                body = json.dumps(rig.matrix([[1, 73519, 3]])).encode().replace(b"73519", number)
+                answer = client.infer(body)
+                assert (answer.status, answer.json["error"].split(":")[0]) == (400, "inputs[0].data[1]")
+    finally:
+        strict.process.kill()
+        strict.process.wait()
 
 
 def test_what_the_model_takes_can_be_compared_between_pods(server: rig.Server, bundles: dict[str, Path]) -> None:
