@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 from typing import Any, Final
 
-from benchmarks.serving import cells, load, machine, models, profiling, tables
+from benchmarks.serving import cells, load, machine, models, pairs, profiling, tables
 from benchmarks.serving.environments import CACHE, ROOT
 
 RECORD: Final = CACHE / "bench-serving.jsonl"
@@ -44,10 +44,12 @@ def measure(arguments: argparse.Namespace) -> None:
         def write(line: dict[str, Any]) -> None:
             stream.write(json.dumps(line) + "\n")
             stream.flush()
-            if line["kind"] == "cell":
-                sys.stderr.write(_progress(line))
+            sys.stderr.write(_progress(line))
 
-        cells.run(plan, chosen, models.made(), cores.load, write)
+        made = models.made()
+        cells.run(plan, chosen, made, cores.load, write)
+        if not arguments.only:
+            pairs.run(plan.pairs, made, cores, write)
 
 
 def write_into(document: Path, report: str) -> None:
@@ -60,11 +62,8 @@ def write_into(document: Path, report: str) -> None:
 
 
 def _progress(line: dict[str, Any]) -> str:
-    return (
-        f"{line['server']}, {line['model']}, {line['rows']} x {line['wire']}, c{line['connections']}: "
-        f"{line['requests_per_second']:.0f}/s, p99 {line['p99_ms']:.2f} ms, {line['cpu_us']:.0f} us, "
-        f"foreign {line['foreign']:.2f}, errors {line['errors']}\n"
-    )
+    shown = (f"{value:.2f}" if isinstance(value, float) else str(value) for value in line.values())
+    return " ".join(shown) + "\n"
 
 
 def _arguments() -> argparse.Namespace:

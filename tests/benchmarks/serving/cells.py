@@ -27,8 +27,6 @@ class Server(StrEnum):
     """Who is measured."""
 
     OURS = "modelcycle"
-    UNCOUNTED = "modelcycle, counting off"
-    FORWARDING = "modelcycle, handing on"
     FASTAPI = "FastAPI"
     FASTAPI_RAW = "FastAPI without validation"
     MLSERVER = "MLServer"
@@ -65,32 +63,27 @@ class Plan:
     """At a cell that is noisy."""
     budget_seconds: float
     """After which no cell is repeated."""
+    pairs: int
+    """Of two ways of our own server, one right after the other."""
 
 
-FULL: Final = Plan(rounds=3, seconds=2.0, attempts=3, budget_seconds=20 * 60)
-QUICK: Final = Plan(rounds=1, seconds=1.0, attempts=1, budget_seconds=0)
+FULL: Final = Plan(rounds=3, seconds=2.0, attempts=3, budget_seconds=18 * 60, pairs=10)
+QUICK: Final = Plan(rounds=1, seconds=1.0, attempts=1, budget_seconds=0, pairs=1)
 
 Write = Callable[[dict[str, Any]], None]
 
 
 def contenders(cores: machine.Cores) -> list[Contender]:
-    """All of them; what is compared most closely stands side by side."""
+    """All of them."""
     ours, fast, ml = environments.ours(), environments.peer("fastapi"), environments.peer("mlserver")
     every = tuple(Shape(rows, Wire.JSON, connections) for rows in ROWS for connections in CONNECTIONS)
     binary = tuple(Shape(32, Wire.BINARY, connections) for connections in CONNECTIONS)
-    some = tuple(Shape(rows, Wire.JSON, 16) for rows in ROWS)
-    server = servers.ours(ours)
 
     def alone(program: servers.Program) -> Callable[[Model], AbstractContextManager[servers.Running]]:
         return lambda model: servers.running(program, model, cores.server)
 
-    def forwarding(model: Model) -> AbstractContextManager[servers.Running]:
-        return servers.forwarding(server, model, cores.server, cores.load)
-
     return [
-        Contender(Server.FORWARDING, forwarding, ours, some),
-        Contender(Server.UNCOUNTED, alone(servers.uncounted(ours)), ours, some),
-        Contender(Server.OURS, alone(server), ours, every + binary),
+        Contender(Server.OURS, alone(servers.ours(ours)), ours, every + binary),
         Contender(Server.FASTAPI, alone(servers.fastapi(fast, "fastapi_pydantic")), fast, every),
         Contender(Server.MLSERVER, alone(servers.mlserver(ml, {"parallel_workers": 0})), ml, every),
         Contender(Server.FASTAPI_RAW, alone(servers.fastapi(fast, "fastapi_orjson")), fast, every),

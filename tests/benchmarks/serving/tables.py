@@ -9,7 +9,9 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, Final
 
+from benchmarks.serving import pairs
 from benchmarks.serving.cells import CONNECTIONS, NOISY, ROWS, Server, Shape
+from benchmarks.serving.pairs import Way
 from benchmarks.serving.wire import Wire
 
 MODELS: Final = {"bc": "30 features, logistic", "digits": "64, forest of 200", "wide": "200, boosting of 200"}
@@ -24,8 +26,11 @@ GOAL_SPEED: Final = {
 }
 """(rows, connections) -> model -> times the best peer's requests a second. At one connection there is no goal."""
 GOAL_P99: Final = 0.5
-GOAL_COUNTING: Final = {"bc": 0.94, "digits": 0.94, "wide": 0.88}
-GOAL_FORWARDING: Final = 1.6
+GOAL_PAIRS: Final = {
+    Way.UNCOUNTED: {"bc": 0.94, "digits": 0.94, "wide": 0.88},
+    Way.FORWARDING: {"bc": 1.6, "digits": 1.6, "wide": 1.6},
+}
+_TOLD: Final = {Way.UNCOUNTED: "CPU time, counting off / on", Way.FORWARDING: "CPU time, handing on / answering"}
 GOAL_COLD_START: Final = 0.5
 GOAL_MEMORY: Final = 0.9
 GOAL_SIZE: Final = 1.0
@@ -44,6 +49,16 @@ class Figures:
     cpu_us: float
     noisy: bool
     """No attempt was quiet, so that these are medians of noisy ones."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ratios:
+    """Of the CPU time of two ways of our server, over pairs: median and quartiles."""
+
+    median: float
+    low: float
+    high: float
+    noisy: bool
 
 
 class Record:
@@ -80,6 +95,16 @@ class Record:
             raise LookupError(f"no peer was measured: {model}, {shape}")
         return max(found, key=lambda each: each[1].requests_per_second)
 
+    def ratios(self, way: Way, model: str, rows: int) -> Ratios | None:
+        """CPU time a request of the other way over that of the server as it ships; None when it was not measured."""
+        lines = [line for line in self.of("pair") if (line["way"], line["model"], line["rows"]) == (way, model, rows)]
+        quiet = [line for line in lines if line["foreign"] <= NOISY]
+        if not lines:
+            return None
+        found = sorted(line["cpu_us"][1] / line["cpu_us"][0] for line in quiet or lines)
+        low, high = found[len(found) // 4], found[-1 - len(found) // 4]
+        return Ratios(statistics.median(found), low, high, noisy=not quiet)
+
     def start(self, server: Server, name: str, model: str | None = None) -> float:
         """Median of `ready_seconds` or `pss_mib` over all starts, or those of one model."""
         starts = (line for line in self.of("start") if line["server"] == server and model in (None, line["model"]))
@@ -91,7 +116,7 @@ class Record:
 
     def errors(self) -> int:
         """Refused, broken and late answers of the whole run."""
-        return sum(line["errors"] for line in self.of("cell"))
+        return sum(line["errors"] for kind in ("cell", "pair") for line in self.of(kind))
 
 
 def judged(value: float, goal: float, *, least: bool) -> str:
@@ -164,21 +189,15 @@ def _speed(record: Record) -> str:
 def _inside(record: Record) -> str:
     """Ours against ours."""
     rows = []
-    for model in MODELS:
-        for count in ROWS:
-            shape = Shape(count, Wire.JSON, 16)
-            local = record.figures(Server.OURS, model, shape)
-            off = record.figures(Server.UNCOUNTED, model, shape)
-            hop = record.figures(Server.FORWARDING, model, shape)
-            name = f"{model}, {count} row{'s' * (count > 1)}, 16"
-            if local and off:
-                speed, cost = local.requests_per_second / off.requests_per_second, off.cpu_us / local.cpu_us
-                verdict = judged(cost, GOAL_COUNTING[model], least=True)
-                rows.append([f"counting on / off: {name}", f"{cost:.2f} ({speed:.2f})", _mark(local, off) + verdict])
-            if local and hop:
-                cost = hop.cpu_us / local.cpu_us
-                verdict = judged(cost, GOAL_FORWARDING, least=False)
-                rows.append([f"handing on / answering: {name}", f"{cost:.2f}", _mark(local, hop) + verdict])
+    for way, goals in GOAL_PAIRS.items():
+        for model, goal in goals.items():
+            for count in ROWS:
+                ratios = record.ratios(way, model, count)
+                if ratios is not None:
+                    verdict = judged(ratios.median, goal, least=way is Way.UNCOUNTED)
+                    name = f"{_TOLD[way]}: {model}, {count} row{'s' * (count > 1)}, {pairs.CONNECTIONS}"
+                    spread = f"{ratios.median:.2f} ({ratios.low:.2f} to {ratios.high:.2f})"
+                    rows.append([name, spread, ("~" if ratios.noisy else "") + verdict])
     for model in MODELS:
         for connections in CONNECTIONS:
             text = record.figures(Server.OURS, model, Shape(32, Wire.JSON, connections))
@@ -188,7 +207,10 @@ def _inside(record: Record) -> str:
                 goal = model == "wide" and connections > 1
                 verdict = _mark(text, binary) + judged(ratio, GOAL_BINARY, least=True) if goal else ""
                 rows.append([f"binary / JSON, req/s: {model}, 32 rows, {connections}", f"{ratio:.1f}", verdict])
-    note = "Counting and handing on are compared by CPU time a request (in brackets by requests a second).\n\n"
+    note = (
+        "Counting and handing on: CPU time a request, in pairs of cells right after each other; median and quartiles of the ratios. "
+        "The process that hands on has a core of its own, as a pod has.\n\n"
+    )
     return note + _table(["ours beside ours", "ratio", "goal"], rows)
 
 

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from benchmarks.serving.cells import Server, Shape
+from benchmarks.serving.pairs import Way
 from benchmarks.serving.tables import Record, judged, markdown
 from benchmarks.serving.wire import Wire
 
@@ -101,3 +102,17 @@ def test_a_run_of_ours_alone_has_figures_and_no_ratios() -> None:
 
     assert "| modelcycle, bc, 1 row |  | 3000; 1.00/2.00; 100 |  |" in text
     assert "best peer" not in text
+
+
+def test_two_ways_are_compared_pair_by_pair() -> None:
+    costs = [(100, 150), (200, 280), (50, 80), (100, 90)]
+    quiet = [
+        {"way": "handing on", "model": "bc", "rows": 1, "cpu_us": cost, "foreign": 0.0, "errors": 0} for cost in costs
+    ]
+    noise = {"way": "handing on", "model": "bc", "rows": 1, "cpu_us": (1, 99), "foreign": 1.0, "errors": 0}
+
+    ratios = record({"kind": "pair", **line} for line in (*quiet, noise)).ratios(Way.FORWARDING, "bc", 1)
+
+    assert ratios is not None
+    assert ratios.median == pytest.approx(1.45)
+    assert (ratios.low, ratios.high, ratios.noisy) == (1.4, 1.5, False)
