@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 from typing import Any, Final
 
-from benchmarks.serving import cells, load, machine, models, pairs, profiling, tables
+from benchmarks.serving import cells, load, machine, models, native, pairs, profiling, tables
 from benchmarks.serving.environments import CACHE, ROOT
 
 RECORD: Final = CACHE / "bench-serving.jsonl"
@@ -50,6 +50,7 @@ def measure(arguments: argparse.Namespace) -> None:
         cells.run(plan, chosen, made, cores.load, write)
         if not arguments.only:
             pairs.run(plan.pairs, made, cores, write)
+            native.run(made, cores, write)
 
 
 def write_into(document: Path, report: str) -> None:

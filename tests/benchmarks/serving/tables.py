@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, Final
 
-from benchmarks.serving import pairs
+from benchmarks.serving import native, pairs
 from benchmarks.serving.cells import CONNECTIONS, NOISY, ROWS, Server, Shape
 from benchmarks.serving.pairs import Way
 from benchmarks.serving.wire import Wire
@@ -136,6 +136,8 @@ def markdown(record: Record) -> str:
         parts.append(_inside(record))
     if Server.OURS in measured and measured.intersection(PEERS):
         parts.append(_outside(record))
+    if Server.OURS in measured and record.of("native"):
+        parts.append(_native(record))
     return "\n\n".join([*parts, _absolute(record)]) + "\n"
 
 
@@ -240,6 +242,22 @@ def _beside(name: str, value: Callable[[Server], float], peers: Sequence[Server]
     ratio = ours / min(value(peer) for peer in peers if peer in PEERS)
     others = [shown.format(value(peer)) for peer in peers]
     return [name, shown.format(ours), *others, f"{ratio:.2f}", judged(ratio, goal, least=False)]
+
+
+def _native(record: Record) -> str:
+    rows = []
+    for line in record.of("native"):
+        ours = record.figures(Server.OURS, line["model"], Shape(line["rows"], Wire.JSON, native.CONNECTIONS))
+        if ours is not None:
+            parts = [line[name] for name in ("http_us", "parse_us", "run_us")]
+            name = f"{line['model']}, {line['rows']} row{'s' * (line['rows'] > 1)}, {native.CONNECTIONS}"
+            shown = [f"{each:.1f}" for each in (ours.cpu_us, *parts)]
+            rows.append([name, *shown, f"{ours.cpu_us / sum(parts):.1f}x"])
+    header = ["CPU us a request", "ours", "HTTP and kernel, C++", "JSON to float32, C++", "model run", "at most"]
+    return (
+        "What compiled code could bring: an epoll loop that answers the same bytes, a parser of the numbers, and onnxruntime's run; "
+        "checks, counting and writing answers taken as free.\n\n" + _table(header, rows)
+    )
 
 
 def _absolute(record: Record) -> str:
