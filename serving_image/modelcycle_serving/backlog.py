@@ -23,8 +23,10 @@ MOST_ROWS: Final = 255
 MAX_VALUES: Final = 1 << 22
 """Feature values waiting to be counted, 4 bytes each; above it slices are counted at once."""
 IDLE_SECONDS: Final = 0.02
-_SLOWER: Final = 0.1
-"""Weight of the newest slice in the estimate of a row's cost."""
+FIRST_ROWS: Final = 16
+"""Of the first slice, whose cost nobody knows yet."""
+_GROWTH: Final = 1.1
+"""By how much the estimate of a row's cost may rise with one slice: a slice that other processes interrupted says little."""
 
 
 @dataclass(slots=True)
@@ -43,8 +45,8 @@ class Backlog:
         self._count: Final = count
         self._parts: deque[_Part] = deque()
         self._rows = 0
-        self._row_seconds = SLICE_SECONDS / MOST_ROWS
-        self.slice_rows = MOST_ROWS
+        self._row_seconds = SLICE_SECONDS / FIRST_ROWS
+        self.slice_rows = FIRST_ROWS
         """How many rows are thought to take SLICE_SECONDS."""
         self._timer: asyncio.TimerHandle | None = None
 
@@ -84,10 +86,11 @@ class Backlog:
 
     def _count_slice(self) -> None:
         rows, outputs = self._next_slice()
-        begun = time.thread_time()
+        # Not the thread's own time: asking for that is a system call.
+        begun = time.perf_counter()
         self._count(rows, outputs)
-        spent = (time.thread_time() - begun) / len(rows)
-        self._row_seconds += _SLOWER * (spent - self._row_seconds)
+        spent = (time.perf_counter() - begun) / len(rows)
+        self._row_seconds = min(spent, self._row_seconds * _GROWTH)
         self.slice_rows = max(1, min(MOST_ROWS, int(SLICE_SECONDS / self._row_seconds)))
 
     def _next_slice(self) -> tuple[Rows, Outputs]:

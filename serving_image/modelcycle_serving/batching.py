@@ -74,6 +74,8 @@ class Batcher(Generic[J]):
         self._queue: deque[J] = deque()
         self._values = 0
         self._is_due = False
+        self._loop: asyncio.AbstractEventLoop | None = None
+        """Kept, since asking for it costs a system call."""
 
     def submit(self, job: J) -> bool:
         """Run this with all else that the present turn of the loop brings. False: there is no room."""
@@ -84,7 +86,8 @@ class Batcher(Generic[J]):
         self._values += job.rows.size
         if not self._is_due:
             self._is_due = True
-            asyncio.get_running_loop().call_soon(self._turn)
+            self._loop = self._loop or asyncio.get_running_loop()
+            self._loop.call_soon(self._turn)
         return True
 
     def _turn(self) -> None:
