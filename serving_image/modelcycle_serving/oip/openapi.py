@@ -36,6 +36,7 @@ def encode_openapi(model_name: str, version: str, server_version: str, signature
         pinned: {"get": _get("modelVersion", "What this version takes and gives", "ModelMetadata", 503)},
         f"{pinned}/ready": {"get": _get("modelVersionReady", "Whether this version answers", "ModelReady", 503)},
         f"{pinned}/infer": {"post": _infer("inferVersion", "Predictions of this version only", signature)},
+        "/v2/feedback": {"post": _feedback()},
     }
     protocol = f"Open Inference Protocol v2 with the binary tensor extension, by modelcycle {server_version}."
     return orjson.dumps(
@@ -95,6 +96,27 @@ def _infer(operation: str, summary: str, signature: Signature) -> Object:
             "400": _content("The error names the field at fault", "Error"),
             "413": _content("The body is too large", "Error"),
             "503": _content("Starting, or too busy; Retry-After says when to come again", "Error"),
+        },
+    }
+
+
+def _feedback() -> Object:
+    entry = {"feedback": [{"token": "(parameters.feedback_token of an answer)", "labels": [1]}]}
+    return {
+        "operationId": "feedback",
+        "summary": "Labels of earlier answers, counted and not kept",
+        "requestBody": {
+            "required": True,
+            "content": {JSON: {"schema": _ref("Feedback"), "examples": {"one": {"value": entry}}}},
+        },
+        "responses": {
+            "200": _content("All were counted", "FeedbackAnswer"),
+            "400": _content("A label, their number or the body does not fit", "FeedbackAnswer"),
+            "401": _content("A token is forged or too old", "FeedbackAnswer"),
+            "404": _content("Feedback is off", "Error"),
+            "409": _content("A label was counted already, or may have been", "FeedbackAnswer"),
+            "413": _content("The body is too large", "Error"),
+            "503": _content("Starting", "Error"),
         },
     }
 
@@ -166,8 +188,29 @@ def _schemas(signature: Signature) -> Object:
             model_name=_TEXT,
             model_version=_TEXT,
             id=_TEXT,
-            parameters={"type": "object"},
+            parameters=_object((), feedback_token={**_TEXT, "description": "To post labels with later."}),
             outputs={"type": "array", "items": {"oneOf": [_answer_output(each) for each in signature.outputs]}},
+        ),
+        **_feedback_schemas(),
+    }
+
+
+def _feedback_schemas() -> Object:
+    label = {"type": ["string", "number", "boolean", "null"], "description": "null: not known yet"}
+    entry = _object(
+        ("token", "labels"),
+        token={**_TEXT, "description": "parameters.feedback_token of an answer."},
+        labels={"type": "array", "items": label, "description": "One for each row of the answer, in order."},
+    )
+    refused = _object(("entry", "reason", "error"), entry={"type": "integer"}, reason=_TEXT, error=_TEXT)
+    return {
+        "Feedback": _object(("feedback",), feedback={"type": "array", "minItems": 1, "items": entry}),
+        "FeedbackAnswer": _object(
+            (),
+            counted={"type": "integer", "description": "Labels."},
+            refused={"type": "array", "items": refused, "description": "The first of the refused entries."},
+            refused_entries={"type": "integer"},
+            error={**_TEXT, "description": "What is wrong with the first refused entry."},
         ),
     }
 

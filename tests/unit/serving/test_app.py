@@ -1,6 +1,5 @@
 """Long and failing model runs, in process: what the loop, the bound on pending work and the counters do."""
 
-import asyncio
 import json
 import threading
 from collections.abc import Callable, Iterator

@@ -17,6 +17,7 @@ from modelcycle_bundle.metric_table import TABLE, Kind, documentation
 from modelcycle_bundle.outputs import ValueOutputs
 from modelcycle_bundle.traffic import Traffic
 from modelcycle_serving import model as models
+from modelcycle_serving.__main__ import main
 from modelcycle_serving.arm_counters import KEPT_ROLLOUTS, ArmCounters
 from modelcycle_serving.counters import Counters, latency_bounds
 from modelcycle_serving.exposition import OPENMETRICS, TEXT, negotiated
@@ -198,6 +199,14 @@ def test_the_latency_objective_is_a_bound(bundles: dict[str, Path], objective: f
     bounds = re.findall(r'_bucket{le="([^"]+)"', text)
     assert bounds == sorted(bounds, key=float)
     assert set(metric_names.LATENCY_BOUNDS) <= {float(each) for each in bounds}
+
+
+@pytest.mark.parametrize("objective", ["0", "-1", "nan", "inf", "fast"])
+def test_an_objective_that_is_no_time_is_refused(objective: str, capsys: pytest.CaptureFixture[str]) -> None:
+    for arguments, environment in ((["--latency-slo", objective], {}), ([], {"MODELCYCLE_LATENCY_SLO": objective})):
+        with pytest.raises(SystemExit):
+            main(arguments, environment)
+        assert "argument --latency-slo" in capsys.readouterr().err
 
 
 def test_unseen_codes_are_counted_in_the_page(bundles: dict[str, Path]) -> None:

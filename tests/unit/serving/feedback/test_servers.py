@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import jsonschema
 import orjson
 import pytest
 from prometheus_client.openmetrics.parser import text_string_to_metric_families
@@ -211,6 +212,28 @@ def test_a_file_that_is_not_there_yet_turns_feedback_on_when_it_comes(bundles: d
         assert not [said for said in (KEY, token, "of a client") if said in log]
     finally:
         stop(pod)
+
+
+def test_the_openapi_document_says_what_is_posted_and_answered(pods: Pods) -> None:
+    with pods.stable.server.client() as client:
+        document = client.get("/openapi.json").json
+    operation = document["paths"]["/v2/feedback"]["post"]
+    token = infer(pods.stable)["parameters"]["feedback_token"]
+    schema = operation["requestBody"]["content"]["application/json"]["schema"]
+    cases: list[tuple[str, list[Any], int]] = [
+        (token, [1, 1], 400),
+        (token, [1], 200),
+        (token, [None], 400),
+        (token, [1], 409),
+        ("x", ["a"], 401),
+    ]
+    for sent, labels, status in cases:
+        body = {"feedback": [{"token": sent, "labels": labels}]}
+        answer = post(pods.stable, sent, labels)
+        assert answer.status == status
+        answered = operation["responses"][str(status)]["content"]["application/json"]["schema"]
+        for instance, of in ((body, schema), (answer.json, answered)):
+            jsonschema.Draft202012Validator({**of, "components": document["components"]}).validate(instance)
 
 
 def test_the_latency_objective_is_a_bound_of_the_page(pods: Pods) -> None:
