@@ -71,12 +71,20 @@ ODD_PAIRS = [
     ('"data"', "0"),
 ]
 ODD_FIELDS = [
-    '"id":"7"',
-    '"id":"\\"data\\":[1"',
-    '"id":7',
-    '"data":[1]',
-    '"parameters":{"a":1}',
-    '"outputs":[{"name":"label"}]',
+    *(
+        '"id":"7"',
+        '"id": "a b"',
+        '"id":"é"',
+        '"id":"a\\n"',
+        '"id":"\x07"',
+        '"id":"\x7f"',
+        '"id":""',
+        '"id":7',
+        '"id":null',
+    ),
+    *('"id":"a","id":"b"', '"id":"a","id":5', '"id":"\\"data\\":[1"', '"x":"id"', '"parameters":{"id":"x"}'),
+    *('"id":"","parameters":{"id":"x"}', '"parameters":{"id":"x"},"id":""', '"parameters":{"a":1}'),
+    *('"data":[1]', '"outputs":[{"name":"label"}]'),
 ]
 ODD_BYTES = [b"", b" ", b"]", b"[", b"0", b'"', b"\x00", b"\xff", b",", b"}"]
 
@@ -187,6 +195,7 @@ KNOWN_TRAPS = [
     body_of(f"[1,{2**60 + 2**36 + 1}]"),
     body_of("[1,18446744073709551615]", datatype="UINT64"),
     body_of("[" * 2000),
+    *(body_of("[1,2]").replace(b"{", b"{%b," % field.encode(), 1) for field in ODD_FIELDS),
 ]
 
 

@@ -16,6 +16,7 @@ from modelcycle_serving.oip.datatypes import Values, from_bytes, from_json
 from modelcycle_serving.oip.head import SIZE, Head, Tensor, read_head
 from modelcycle_serving.oip.messages import HEADER_LENGTH, BadInput, InferRequest, Rows, Signature
 
+_ID: Final = b'"id"'
 REMEMBERED_HEADS: Final = 128
 REMEMBERED_BYTES: Final = 16 * 1024
 """A longer head is checked each time: what clients send must not fill the memory."""
@@ -39,13 +40,38 @@ def quick(text: bytes, body: bytes, header_length: int | None, signature: Signat
     """Rows of `text`, the JSON that `body` begins with. Raises ValueError, of no further meaning, where the careful
     reader has to look."""
     rest, arrays = number_arrays.cut(text, len(signature.features))
+    rest, request_id = _without_id(rest)
     head_of = _remembered_head if len(rest) <= REMEMBERED_BYTES else _head
     head = head_of(rest, len(arrays), signature)
 
     def read(tensor: Tensor) -> Values:
         return number_arrays.read(arrays[tensor.data], tensor.datatype, tensor.rows, tensor.width)
 
-    return _assembled(head, read, body, header_length, signature)
+    asked = _assembled(head, read, body, header_length, signature)
+    if request_id is None:
+        return asked
+    if asked.request_id != "":
+        raise number_arrays.Unusual
+    return InferRequest(asked.rows, request_id, asked.outputs, asked.parameters)
+
+
+def _without_id(rest: bytes) -> tuple[bytes, str | None]:
+    """Empty the one string that follows the only "id" in a text, so that requests that differ in it alone have one head.
+
+    None: left as it is. Whether that was the request's id shows in the head, where it must be empty then.
+    """
+    at = rest.find(_ID)
+    if at < 0:
+        return rest, None
+    start = at + 6 if rest.startswith(b':"', at + 4) else at + 7 if rest.startswith(b': "', at + 4) else -1
+    if start < 0 or rest.find(_ID, start) >= 0:
+        return rest, None
+    end = rest.find(b'"', start)
+    text = rest[start:end]
+    # The same bytes are valid inside a JSON string: neither a quote, an escape nor a control character is among them.
+    if end < 0 or b"\\" in text or not text.isascii() or not (plain := text.decode("ascii")).isprintable():
+        return rest, None
+    return rest[:start] + rest[end:], plain
 
 
 def careful(text: bytes, body: bytes, header_length: int | None, signature: Signature) -> InferRequest:
