@@ -28,8 +28,12 @@ lint: $(STAMP) ## ruff, mypy strict, import contracts
 	$(BIN)/mypy tests
 	$(BIN)/lint-imports
 
+.PHONY: clients
+clients: $(STAMP) ## the inference clients that others wrote, in an environment of their own (cached)
+	@$(BIN)/python hack/clients.py
+
 .PHONY: test-unit
-test-unit: lint ## lint, types, unit and property tests: seconds, no cluster, no root
+test-unit: lint clients ## lint, types, unit and property tests: seconds, no cluster, no root
 	$(BIN)/pytest -n 2 --dist worksteal tests/unit tests/properties
 
 .PHONY: test-control-plane
@@ -86,6 +90,15 @@ bench: cluster images store install ## what the operator costs and how fast it r
 	PYTHONPATH=hack:tests $(BIN)/python tests/benchmarks/traffic_latency.py
 	PYTHONPATH=tests $(BIN)/python tests/benchmarks/decision_cost.py
 	PYTHONPATH=tests $(BIN)/python tests/benchmarks/drift_judgement.py
+	$(MAKE) bench-serving
+
+.PHONY: bench-serving
+bench-serving: $(STAMP) ## the model server beside FastAPI and MLServer, into docs/serving.md (QUICK=1: 5 minutes, nothing written; PROFILE=bc,1,16)
+	PYTHONPATH=tests $(BIN)/python -m benchmarks.serving $(if $(PROFILE),--profile $(PROFILE),$(if $(filter 1,$(QUICK)),--quick,--write))
+
+.PHONY: soak
+soak: $(STAMP) ## the model server at half load with rolling restarts: nothing lost, nothing miscounted, no memory grown (MINUTES=10)
+	PYTHONPATH=tests $(BIN)/python -m benchmarks.serving.soak --minutes $(or $(MINUTES),10)
 
 # Not taken from the environment, so that nothing lands in a cluster by accident; `make install KUBECONFIG=...` names another.
 KUBECONFIG := .cluster/kubeconfig

@@ -1,4 +1,5 @@
-"""`make lock`: compile the pyproject files to hash-pinned requirements, one per image and one for development.
+"""`make lock`: compile the pyproject files to hash-pinned requirements, one per image, one for development, one for the clients of others
+that the server is tested with, one per peer of a benchmark.
 
 Owns requirements*.txt. Needs `uv` (pip install uv). Writes no index or download address.
 """
@@ -47,10 +48,17 @@ def main() -> None:
     projects = {"operator": ROOT / "pyproject.toml"}
     projects |= {name: ROOT / name / "pyproject.toml" for name in ("training_image", "serving_image")}
     wanted = {name: requirements(project) for name, project in projects.items()}
-    development = tomllib.loads(projects["operator"].read_text())["dependency-groups"]["dev"]
-    compile_to([*development, *(d for group in wanted.values() for d in group)], ROOT / "requirements-dev.txt")
+    groups = tomllib.loads(projects["operator"].read_text())["dependency-groups"]
+    compile_to([*groups["dev"], *(d for group in wanted.values() for d in group)], ROOT / "requirements-dev.txt")
     for name, group in wanted.items():
         compile_to(group, ROOT / name / "requirements.txt", f"--constraints={ROOT / 'requirements-dev.txt'}")
+    # Clients and peers are as their users install them: nothing of ours constrains them.
+    compile_to(groups["clients"], ROOT / "tests/unit/serving/clients/requirements.txt")
+    # It unpickles estimators of ours, so it has our scikit-learn.
+    shap = ROOT / "tests/unit/serving/explain/requirements.txt"
+    compile_to(groups["shap"], shap, f"--constraints={ROOT / 'requirements-dev.txt'}")
+    for name in sorted(groups.keys() - {"dev", "clients", "shap"}):
+        compile_to(groups[name], ROOT / "tests/benchmarks/serving" / f"requirements-{name.removeprefix('bench-')}.txt")
 
 
 if __name__ == "__main__":

@@ -1,16 +1,16 @@
-"""Bins: how a value finds its bin, to the bit, and how counts of many rows are kept.
+"""Bins: how a value finds its bin, to the bit.
 
-Owns the edges' meaning and the vectorised counting. Knows no profile file, no label of a metric and no clock.
+Owns the edges' meaning and where edges come from; modelcycle_bundle.grids counts by them. Knows no profile file, no label of a metric and
+no clock.
 """
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
 
-from modelcycle_bundle.outputs import ClassOutputs, Float32
+from modelcycle_bundle.outputs import Float32
 
 BINS: Final = 10
 CONFIDENCE_BINS: Final = 20
@@ -20,8 +20,10 @@ MISSING: Final = "missing"
 NO_CONFIDENCE: Final = "none"
 """Confidence label of a regression's answers."""
 _SMALLEST: Final = float(np.finfo(np.float32).tiny)
-_BLOCK: Final = 1 << 22
-"""Comparisons done at once: bounds the memory of one call to a few megabytes."""
+KNOWN_VALUES: Final = 20
+"""Most distinct values of a column whose values are codes."""
+KNOWN_ROWS: Final = 5
+"""Least rows of each of them: where a value is that rare, others that were there to be seen were missed."""
 
 
 class ProfileError(ValueError):
@@ -46,6 +48,8 @@ class Feature:
     mean: float | None
     """Of the finite reference values; None without any."""
     sd: float | None
+    values: tuple[float, ...] = ()
+    """All values of a column of codes, rising; () for any other column. A number that is none of them is *unseen*."""
 
     @property
     def bins(self) -> tuple[str, ...]:
@@ -69,63 +73,10 @@ class ClassBins:
         return (*(f"c{at:02d}" for at in range(len(self.edges) + 1)), MISSING)
 
 
-class NumericGrid:
-    """Counts of F numeric columns in one flat vector."""
-
-    def __init__(self, features: Sequence[Feature]) -> None:
-        sizes = [len(feature.bins) for feature in features]
-        self._offsets = (
-            np.concatenate(([0], np.cumsum(sizes[:-1]))).astype(np.int64) if sizes else np.zeros(0, np.int64)
-        )
-        self._missing = np.array(sizes, dtype=np.int64) - 1
-        rows = [_thresholds(feature) for feature in features]
-        width = max((len(row) for row in rows), default=0)
-        # Padding is +inf: no value is greater, so it never moves a value to a higher bin.
-        self._limits = np.array([row + [math.inf] * (width - len(row)) for row in rows], dtype=np.float32)
-        self._above = np.array([len(row) for row in rows], dtype=np.int64)
-        self.counts = np.zeros(sum(sizes), dtype=np.int64)
-
-    def add(self, table: Float32) -> None:
-        if not self.counts.size:
-            return
-        step = max(1, _BLOCK // self._limits.size)
-        for start in range(0, len(table), step):
-            self._add_block(table[start : start + step])
-
-    def _add_block(self, block: Float32) -> None:
-        codes = (block[:, :, None] > self._limits[None, :, :]).sum(axis=2, dtype=np.int64)
-        codes = np.where(np.isnan(block), self._missing, codes) + self._offsets
-        self.counts += np.bincount(codes.ravel(), minlength=self.counts.size)
-
-
-class ClassGrid:
-    """Counts of answers by class and confidence in one flat vector, class by class."""
-
-    def __init__(self, bins: ClassBins) -> None:
-        self._positions = {name: at for at, name in enumerate(bins.classes)}
-        self._edges = np.array(bins.edges, dtype=np.float32)
-        self._width = len(bins.bins)
-        self.counts = np.zeros(len(bins.classes) * self._width, dtype=np.int64)
-
-    def add(self, outputs: ClassOutputs) -> None:
-        distinct, inverse = np.unique(outputs.labels, return_inverse=True)
-        unknown = [label for label in distinct if str(label) not in self._positions]
-        if unknown:
-            raise ProfileError(
-                f"{len(unknown)} answers' class is not among the profile's {len(self._positions)} classes"
-            )
-        rows = np.array([self._positions[str(label)] for label in distinct], dtype=np.int64)[inverse]
-        # max() hands a NaN on, so one NaN probability makes the confidence missing.
-        confidence = outputs.probabilities.max(axis=1)
-        codes = np.searchsorted(self._edges, confidence, side="left")
-        codes = np.where(np.isnan(confidence), self._width - 1, codes)
-        self.counts += np.bincount(rows * self._width + codes, minlength=self.counts.size)
-
-
-def _thresholds(feature: Feature) -> list[float]:
-    """Limits t so that the number of t below a value is the value's bin in counting order."""
+def thresholds(feature: Feature) -> list[float]:
+    """Limits t so that the number of t below a value is the value's bin in counting order; one less than bins that are not `missing`."""
     if feature.low is None or feature.high is None:
-        return [-math.inf]
+        return [-math.inf, math.inf]
     return [_just_below(feature.low), *feature.edges, feature.high]
 
 
@@ -151,3 +102,11 @@ def _just_below(value: float) -> float:
     if 0 < abs(below) < _SMALLEST:
         return 0.0 if below > 0 else -_SMALLEST
     return below
+
+
+def known_values(ordered: Float32) -> tuple[float, ...]:
+    """The distinct values of a sorted column of codes: whole numbers, at most KNOWN_VALUES, none in fewer than KNOWN_ROWS rows; else ()."""
+    values, counts = np.unique(ordered, return_counts=True)
+    if not 0 < len(values) <= KNOWN_VALUES or counts.min() < KNOWN_ROWS or (values != np.rint(values)).any():
+        return ()
+    return tuple(float(value) for value in values)

@@ -1,19 +1,15 @@
 """OpenSSF Model Signing v1.0, method `key`: which files a model has, their root digest, and a signature over them.
 
-Owns the manifest (the identity of a model) and the Sigstore bundle around it. Files only, SHA-256 only; symbolic links are
-refused, never followed. Reads directories; opens no store and knows no trust policy.
+Owns the Sigstore bundle around a manifest (modelcycle_bundle.manifest). Opens no store and knows no trust policy.
 """
 
-import hashlib
-import os
-import stat
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
 from typing import Any, Final
 
 from modelcycle_bundle import dsse, keys
 from modelcycle_bundle.dsse import VerificationError
+from modelcycle_bundle.manifest import FileDigest, Manifest, ManifestError, digest_directory, digest_file, is_safe_name
 
 __all__ = [
     "FileDigest",
@@ -22,6 +18,8 @@ __all__ = [
     "VerificationError",
     "Verified",
     "digest_directory",
+    "digest_file",
+    "is_safe_name",
     "sign",
     "verify",
 ]
@@ -29,46 +27,6 @@ __all__ = [
 BUNDLE_TYPE: Final = "application/vnd.dev.sigstore.bundle.v0.3+json"
 PREDICATE_TYPE: Final = "https://model_signing/signature/v1.0"
 _SUBJECT_NAME: Final = "model"
-_CHUNK: Final = 1 << 20
-
-
-class ManifestError(ValueError):
-    """The files cannot be signed as a model: none at all, a symbolic link, a special file or an unsafe name."""
-
-
-@dataclass(frozen=True, slots=True)
-class FileDigest:
-    """One file. `name` is relative with `/`, `sha256` is 64 lower-case hex characters."""
-
-    name: str
-    sha256: str
-
-
-@dataclass(frozen=True, slots=True)
-class Manifest:
-    """The files of a model. Sorted on construction; raises ManifestError when empty, or for a doubled or unsafe name."""
-
-    files: tuple[FileDigest, ...]
-
-    def __post_init__(self) -> None:
-        ordered = tuple(sorted(self.files, key=_order))
-        if not ordered:
-            raise ManifestError("a model without files")
-        if len({file.name for file in ordered}) != len(ordered):
-            raise ManifestError("two files of one name")
-        for file in ordered:
-            if not is_safe_name(file.name):
-                raise ManifestError(f"unsafe file name {file.name[:80]!r}")
-        object.__setattr__(self, "files", ordered)
-
-    @property
-    def root(self) -> str:
-        """`sha256:<hex>` over the raw file digests in the order of their names."""
-        return "sha256:" + hashlib.sha256(b"".join(bytes.fromhex(file.sha256) for file in self.files)).hexdigest()
-
-    def digest_of(self, name: str) -> str | None:
-        """Hex digest of one file, None when the model has no such file."""
-        return next((file.sha256 for file in self.files if file.name == name), None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,31 +35,6 @@ class Verified:
 
     manifest: Manifest
     key_hint: str
-
-
-def is_safe_name(name: str) -> bool:
-    """Whether a name stays below its folder on every file system we write to."""
-    parts = name.split("/")
-    return all(part not in ("", ".", "..") and len(part.encode("utf-8", "replace")) <= 255 for part in parts) and not (
-        set(name) & {"\\", "\0", "\n", "\r"}
-    )
-
-
-def digest_file(path: Path) -> str:
-    """Hex SHA-256 of a regular file. Raises OSError for a symbolic link as well."""
-    digest = hashlib.sha256()
-    descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW)
-    with os.fdopen(descriptor, "rb") as stream:
-        while chunk := stream.read(_CHUNK):
-            digest.update(chunk)
-    return digest.hexdigest()
-
-
-def digest_directory(path: Path) -> Manifest:
-    """The manifest of every file below a folder. Raises ManifestError, and OSError when a file cannot be read."""
-    if path.is_symlink():
-        raise ManifestError("the model folder is a symbolic link")
-    return Manifest(tuple(_walk(path, "")))
 
 
 def sign(manifest: Manifest, private_pem: bytes) -> bytes:
@@ -135,25 +68,6 @@ def verify(signature: bytes, public_pems: Sequence[str]) -> Verified:
     if manifest.root != dsse.subject_digest(opened.statement):
         raise VerificationError("the signed files do not hash to the signed root digest")
     return Verified(manifest, opened.key_hint)
-
-
-def _walk(folder: Path, prefix: str) -> list[FileDigest]:
-    files: list[FileDigest] = []
-    for entry in sorted(os.scandir(folder), key=lambda each: each.name):
-        name = prefix + entry.name
-        mode = entry.stat(follow_symlinks=False).st_mode
-        if stat.S_ISDIR(mode):
-            files.extend(_walk(Path(entry.path), name + "/"))
-        elif stat.S_ISREG(mode):
-            files.append(FileDigest(name, digest_file(Path(entry.path))))
-        else:
-            raise ManifestError(f"{name[:80]!r} is neither a file nor a folder")
-    return files
-
-
-def _order(file: FileDigest) -> tuple[str, ...]:
-    # By path component, as the reference implementation: "a/b" comes before "a.b".
-    return PurePosixPath(file.name).parts
 
 
 def _statement(manifest: Manifest) -> dict[str, Any]:

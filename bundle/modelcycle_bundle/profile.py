@@ -19,20 +19,22 @@ from numpy.typing import NDArray
 from modelcycle_bundle.bins import (
     BINS,
     CONFIDENCE_BINS,
+    KNOWN_VALUES,
     NO_CONFIDENCE,
     ClassBins,
-    ClassGrid,
     Feature,
-    NumericGrid,
     ProfileError,
+    known_values,
     quantile_edges,
     ranked_value,
 )
+from modelcycle_bundle.grids import ClassGrid, NumericGrid, UnseenGrid
 from modelcycle_bundle.outputs import ClassOutputs, Float32, Outputs, ValueOutputs
 
 __all__ = ["BinCounter", "ClassBins", "Feature", "Profile", "ProfileError", "build"]
 
-VERSION: Final = 1
+VERSION: Final = 2
+"""Newest version that is read. Version 2 adds `values` to columns of codes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,11 +51,16 @@ class Profile:
         """First 12 hex of the SHA-256 of `to_json()`: the metric label `profile`."""
         return hashlib.sha256(self.to_json().encode()).hexdigest()[:12]
 
+    @property
+    def version(self) -> int:
+        """The oldest version that can say all of it: who knows no other goes on reading the profiles of models without codes."""
+        return 2 if any(feature.values for feature in self.features) else 1
+
     def to_json(self) -> str:
         """Canonical JSON, one line: sorted keys, floats in their shortest form that reads back as the same double."""
         output = _output_to_plain(self.output)
         plain = {
-            "version": VERSION,
+            "version": self.version,
             "rows": self.rows,
             "features": [_feature_to_plain(feature) for feature in self.features],
             "outputRows": self.output_rows,
@@ -66,8 +73,9 @@ class Profile:
         """Raises ProfileError for anything that is not a well-formed profile."""
         try:
             plain = json.loads(text)
-            if plain["version"] != VERSION:
-                raise ProfileError(f"profile version {plain['version']!r} is not {VERSION}")
+            version = plain["version"]
+            if type(version) is not int or not 1 <= version <= VERSION:
+                raise ProfileError(f"profile version {version!r} is none of 1 to {VERSION}")
             features = tuple(_feature_from_plain(each) for each in plain["features"])
             output = _output_from_plain(plain["output"])
             profile = Profile(_count(plain["rows"]), features, _count(plain["outputRows"]), output)
@@ -76,6 +84,8 @@ class Profile:
         except (ValueError, TypeError, KeyError, AttributeError, OverflowError, RecursionError) as error:
             raise ProfileError(f"not a profile: {type(error).__name__}") from error
         _check(profile)
+        if profile.version != version:
+            raise ProfileError(f"profile version {version} does not fit what it says: expected {profile.version}")
         return profile
 
 
@@ -86,7 +96,7 @@ def build(names: Sequence[str], inputs: Float32, outputs: Outputs, classes: Sequ
     ProfileError.
     """
     table = _table(inputs, len(names))
-    features = tuple(_feature(str(name), table[:, at]) for at, name in enumerate(names))
+    features = tuple(_input(str(name), table[:, at]) for at, name in enumerate(names))
     output: ClassBins | Feature
     if isinstance(outputs, ValueOutputs):
         output = _feature("prediction", outputs.predictions)
@@ -108,18 +118,26 @@ class BinCounter:
     def __init__(self, profile: Profile) -> None:
         self.profile: Final = profile
         self._inputs = NumericGrid(profile.features)
+        self._unseen = UnseenGrid(profile.features)
         self._output: NumericGrid | ClassGrid = (
             NumericGrid((profile.output,)) if isinstance(profile.output, Feature) else ClassGrid(profile.output)
         )
         self.input_series: Final = tuple((each.name, name) for each in profile.features for name in each.bins)
         """(feature, bin) of each element of `input_counts`."""
+        self.unseen_series: Final = tuple(each.name for each in profile.features if each.values)
+        """Feature of each element of `unseen_counts`."""
         self.output_series: Final = _output_series(profile.output)
         """(output, confidence) of each element of `output_counts`."""
 
     @property
     def input_counts(self) -> NDArray[np.int64]:
         """A copy of the counts, aligned with `input_series`."""
-        return self._inputs.counts.copy()
+        return self._inputs.counts
+
+    @property
+    def unseen_counts(self) -> NDArray[np.int64]:
+        """Rows whose number is no value of the reference, aligned with `unseen_series`. They are in the feature's bins as well."""
+        return self._unseen.counts(self._inputs.missing)
 
     @property
     def output_counts(self) -> NDArray[np.int64]:
@@ -128,7 +146,9 @@ class BinCounter:
 
     def add_inputs(self, inputs: Float32) -> None:
         """Count N rows [N, F] in the profile's feature order. Raises ProfileError for another shape or type."""
-        self._inputs.add(_table(inputs, len(self.profile.features)))
+        table = _table(inputs, len(self.profile.features))
+        self._inputs.add(table)
+        self._unseen.add(table)
 
     def add_outputs(self, outputs: Outputs) -> None:
         """Count N answers. Raises ProfileError when they are of the other kind or hold an unknown class."""
@@ -143,8 +163,17 @@ class BinCounter:
         """Add another counter's counts. Raises ProfileError unless both count by the same profile."""
         if other.profile != self.profile:
             raise ProfileError(f"cannot add counts of profile {other.profile.hash} to those of {self.profile.hash}")
-        self._inputs.counts += other._inputs.counts
-        self._output.counts += other._output.counts
+        self._inputs.merge(other._inputs)
+        self._unseen.merge(other._unseen)
+        if isinstance(self._output, NumericGrid) and isinstance(other._output, NumericGrid):  # noqa: SIM114 - two types
+            self._output.merge(other._output)
+        elif isinstance(self._output, ClassGrid) and isinstance(other._output, ClassGrid):
+            self._output.merge(other._output)
+
+
+def _input(name: str, column: Float32) -> Feature:
+    finite = np.sort(column[np.isfinite(column)]) + np.float32(0.0)
+    return dataclasses.replace(_feature(name, column), values=known_values(finite))
 
 
 def _feature(name: str, column: Float32) -> Feature:
@@ -199,6 +228,7 @@ def _feature_to_plain(feature: Feature) -> dict[str, Any]:
         "counts": list(feature.counts),
         "mean": feature.mean,
         "sd": feature.sd,
+        **({"values": list(feature.values)} if feature.values else {}),
     }
 
 
@@ -211,6 +241,7 @@ def _feature_from_plain(plain: Any) -> Feature:
         counts=tuple(_count(each) for each in plain["counts"]),
         mean=_number_or_none(plain["mean"]),
         sd=_number_or_none(plain["sd"]),
+        values=tuple(_number(value) for value in plain.get("values", [])),
     )
 
 
@@ -240,6 +271,8 @@ def _check(profile: Profile) -> None:
     output = profile.output
     if isinstance(output, Feature):
         _check_feature(output, profile.output_rows)
+        if output.values:
+            raise ProfileError("the output is no column of codes")
         return
     _check_unique(output.classes, "classes")
     _check_edges("confidence", output.edges)
@@ -258,6 +291,9 @@ def _check_feature(feature: Feature, rows: int) -> None:
         _check_edges(feature.name, (*feature.edges, high))
         if low > min((*feature.edges, high)):
             raise ProfileError(f"feature {feature.name!r}: an edge lies below low")
+    _check_edges(feature.name, feature.values)
+    if len(feature.values) > KNOWN_VALUES:
+        raise ProfileError(f"feature {feature.name!r}: more than {KNOWN_VALUES} values")
     if len(feature.counts) != len(feature.bins) or sum(feature.counts) != rows:
         raise ProfileError(f"feature {feature.name!r}: the counts do not match its bins or do not add up to the rows")
 

@@ -16,6 +16,8 @@ VOLUME_DIR: Final = "/var/run/modelcycle/traffic"
 VOLUME_FILE: Final = "traffic.json"
 MARKER: Final = "x-modelcycle-forwarded"
 """Request header of a request that was handed on; its value is the sender's rollout."""
+TEST_HEADER: Final = "x-modelcycle-arm"
+"""Request header by which a test picks the arm, `canary` or `stable`, where the annotation lets it."""
 SHARE_DENOMINATOR: Final = 10_000
 """Shares are whole numbers of this: 0.01 % each."""
 DEFAULT_TIMEOUT: Final = 1.0
@@ -24,6 +26,7 @@ DEFAULT_TIMEOUT: Final = 1.0
 _ROLLOUT: Final = re.compile(r"[0-9a-f]{6}-[0-9a-f]{8}")
 _PORT: Final = re.compile(r"[1-9][0-9]{0,4}")
 _DECIMAL: Final = re.compile(r"[0-9]{1,6}(\.[0-9]{1,6})?")
+_HEADER: Final = re.compile(r"[a-z0-9][a-z0-9-]{0,62}")
 
 
 class TrafficError(ValueError):
@@ -46,6 +49,12 @@ class Traffic:
     """Seconds."""
     close: bool = False
     """Answers carry `Connection: close`, so that clients come back through the Service."""
+    shadow: int = 0
+    """Of SHARE_DENOMINATOR requests that this pod answers itself, how many the other revision gets a copy of."""
+    sticky: str = ""
+    """Request header, in lower case, whose value is the key that decides who is handed on; "" when none does."""
+    test_header: bool = False
+    """Whether TEST_HEADER picks the arm of a request that has it."""
 
     @property
     def deployment(self) -> str:
@@ -61,9 +70,17 @@ def is_marked(traffic: Traffic, marker: str) -> bool:
     return bool(_ROLLOUT.fullmatch(marker)) and marker.partition("-")[0] == traffic.deployment
 
 
+def rollout_of(marker: str) -> str:
+    """The rollout that a marker names; "" for any other text."""
+    return marker if _ROLLOUT.fullmatch(marker) else ""
+
+
 def to_text(traffic: Traffic) -> str:
-    """The annotation: canonical JSON, so that equal values are equal texts."""
-    plain = {
+    """The annotation: canonical JSON, so that equal values are equal texts.
+
+    What came after the first release is written only where it is set: the text of an older operator's annotation stays as it was.
+    """
+    plain: dict[str, object] = {
         "rollout": traffic.rollout,
         "seq": traffic.seq,
         "share": f"{traffic.share / SHARE_DENOMINATOR:.4f}",
@@ -71,6 +88,12 @@ def to_text(traffic: Traffic) -> str:
         "timeout": f"{traffic.timeout:.3f}",
         "close": traffic.close,
     }
+    if traffic.shadow:
+        plain["shadow"] = f"{traffic.shadow / SHARE_DENOMINATOR:.4f}"
+    if traffic.sticky:
+        plain["sticky"] = traffic.sticky
+    if traffic.test_header:
+        plain["testHeader"] = True
     return json.dumps(plain, sort_keys=True, separators=(",", ":"))
 
 
@@ -85,14 +108,19 @@ def parse(text: str) -> Traffic:
     if not isinstance(plain, dict):
         raise TrafficError("not a JSON object")
     share = round(_decimal(plain, "share", 0.0, 1.0) * SHARE_DENOMINATOR)
+    shadow = round(_decimal(plain, "shadow", 0.0, 1.0) * SHARE_DENOMINATOR) if "shadow" in plain else 0
     # Only who hands something on needs a name for it and a place.
+    sends = bool(share or shadow)
     return Traffic(
-        rollout=_rollout(plain) if share or plain.get("rollout") != "" else "",
+        rollout=_rollout(plain) if sends or plain.get("rollout") != "" else "",
         seq=_whole(plain, "seq"),
         share=share,
-        target=_target(plain) if share or plain.get("target") != "" else "",
+        target=_target(plain) if sends or plain.get("target") != "" else "",
         timeout=_decimal(plain, "timeout", 0.001, 60.0),
         close=plain.get("close") is True,
+        shadow=shadow,
+        sticky=_sticky(plain) if "sticky" in plain else "",
+        test_header=plain.get("testHeader") is True,
     )
 
 
@@ -120,6 +148,13 @@ def _target(plain: dict[str, object]) -> str:
     if int(port) > 65535:
         raise TrafficError("target: no such port")
     return f"{address}:{port}"
+
+
+def _sticky(plain: dict[str, object]) -> str:
+    value = plain["sticky"]
+    if not isinstance(value, str) or not _HEADER.fullmatch(value):
+        raise TrafficError("sticky: expected a request header in lower case, of letters, digits and dashes")
+    return value
 
 
 def _whole(plain: dict[str, object], name: str) -> int:

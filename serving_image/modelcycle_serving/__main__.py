@@ -4,6 +4,7 @@ Owns flags and environment; nothing here decides about models or connections.
 """
 
 import argparse
+import math
 import os
 import sys
 from collections.abc import Mapping, Sequence
@@ -18,8 +19,9 @@ from modelcycle_serving import logs
 from modelcycle_serving.connections import DrainPolicy, Limits
 
 EPILOG = """\
-Environment: POD_UID and MODELCYCLE_REVISION become metric labels; MODELCYCLE_MODEL_NAME, MODELCYCLE_DIGEST and
-MODELCYCLE_LOG_LEVEL are defaults of the flags; MODELCYCLE_TERMINATION_LOG is where the reason goes when a model is refused.
+Environment: POD_UID and MODELCYCLE_REVISION become metric labels; MODELCYCLE_MODEL_NAME, MODELCYCLE_DIGEST,
+MODELCYCLE_LATENCY_SLO, MODELCYCLE_FEEDBACK_KEY_FILE and MODELCYCLE_LOG_LEVEL are defaults of the flags;
+MODELCYCLE_TERMINATION_LOG is where the reason goes when a model is refused.
 
 Try it: start the server on a folder that holds model/, wait for the log line "ready", and run the command in its field "curl".
 """
@@ -27,13 +29,17 @@ Try it: start the server on a folder that holds model/, wait for the log line "r
 
 def main(arguments: Sequence[str], environment: Mapping[str, str]) -> int:
     """Parse and run. Returns the exit code."""
-    parsed = _parser(environment).parse_args(arguments)
+    parser = _parser(environment)
+    parsed = parser.parse_args(arguments)
     logs.to_stdout(parsed.log_level.upper())
     if parsed.command == "fetch":
         from modelcycle_serving import fetching
 
         return fetching.run(parsed.trust, parsed.destination, environment)
+    if (parsed.tls_cert is None) != (parsed.tls_key is None):
+        parser.error("--tls-cert and --tls-key go together")
     from modelcycle_serving.server import Config, serve
+    from modelcycle_serving.tls import TlsFiles
 
     config = Config(
         bundle=parsed.bundle,
@@ -50,6 +56,12 @@ def main(arguments: Sequence[str], environment: Mapping[str, str]) -> int:
             body_timeout=parsed.body_timeout,
             keep_alive=parsed.keep_alive,
         ),
+        tls=None if parsed.tls_cert is None else TlsFiles(parsed.tls_cert, parsed.tls_key, parsed.tls_ca),
+        token_file=parsed.token_file,
+        latency_objective=parsed.latency_slo,
+        feedback_key_file=parsed.feedback_key_file,
+        feedback_max_age=parsed.feedback_max_age,
+        feedback_remembered=parsed.feedback_remembered,
         drain=DrainPolicy(idle=parsed.drain_idle, settle=parsed.drain_settle, timeout=parsed.drain_timeout),
         environment=environment,
     )
@@ -115,6 +127,8 @@ def _add_serving_flags(parser: argparse.ArgumentParser, environment: Mapping[str
         default=environment.get("MODELCYCLE_DIGEST") or None,
         help="sha256:<hex>; another digest is refused",
     )
+    _add_counting_flags(parser, environment)
+    _add_access_flags(parser)
     add("--max-body", type=int, default=defaults.max_body, help="bytes of a request body (default %(default)s)")
     add("--max-connections", type=int, default=defaults.max_connections, help="default %(default)s")
     add(
@@ -143,6 +157,50 @@ def _add_serving_flags(parser: argparse.ArgumentParser, environment: Mapping[str
     )
     add("--drain-settle", type=float, default=drain.settle, help="shortest drain in seconds (default %(default)s)")
     add("--drain-timeout", type=float, default=drain.timeout, help="longest drain in seconds (default %(default)s)")
+
+
+def _add_counting_flags(parser: argparse.ArgumentParser, environment: Mapping[str, str]) -> None:
+    add = parser.add_argument
+    add(
+        "--latency-slo",
+        type=_seconds,
+        default=environment.get("MODELCYCLE_LATENCY_SLO") or None,
+        help="latency objective in seconds: one more bound of the latency histogram",
+    )
+    key_file = environment.get("MODELCYCLE_FEEDBACK_KEY_FILE")
+    add(
+        "--feedback-key-file",
+        type=Path,
+        default=Path(key_file) if key_file else None,
+        help="keys to sign answers with, one a line: labels are then taken at /v2/feedback (default: none, feedback off)",
+    )
+    add(
+        "--feedback-max-age",
+        type=_seconds,
+        default=30 * 86_400.0,
+        help="seconds after an answer in which its labels are taken (default %(default)s)",
+    )
+    add(
+        "--feedback-remembered",
+        type=int,
+        default=100_000,
+        help="labelled answers remembered, so that none is counted twice (default %(default)s)",
+    )
+
+
+def _add_access_flags(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument
+    add("--tls-cert", type=Path, help="PEM chain: the serving port speaks TLS, and so do requests that are handed on")
+    add("--tls-key", type=Path, help="PEM key of --tls-cert")
+    add("--tls-ca", type=Path, help="PEM certificates to trust when handing on (default: --tls-cert itself)")
+    add("--token-file", type=Path, help="bearer tokens, one a line: asked for on the serving port, but for health")
+
+
+def _seconds(text: str) -> float:
+    seconds = float(text)
+    if not 0 < seconds < math.inf:
+        raise argparse.ArgumentTypeError("expected seconds above 0")
+    return seconds
 
 
 if __name__ == "__main__":

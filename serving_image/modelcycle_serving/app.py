@@ -1,37 +1,28 @@
 """The paths of the two ports and what each answers.
 
-Owns routing, readiness and the one place where an answered request is counted, so that rows and bins cannot drift apart: both
-are added on the event loop's thread, after the model has answered. Never logs or counts a payload's values.
+Owns routing and readiness: which phase the process is in, and who answers what. Runs no model and never logs a payload's values.
 """
 
-import asyncio
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from enum import StrEnum
-from functools import partial
 from random import Random
-from typing import Any, Final
+from typing import Any
 
-import numpy as np
 import orjson
 
 from modelcycle_bundle.metric_names import PROFILE_PATH
-from modelcycle_bundle.profile import ProfileError
 from modelcycle_bundle.traffic import Traffic
 from modelcycle_serving import oip
 from modelcycle_serving.arms import Arms
 from modelcycle_serving.counters import Counters
-from modelcycle_serving.http import RETRY_AFTER, Request, Response
-from modelcycle_serving.logs import log
+from modelcycle_serving.explain.service import Explanations
+from modelcycle_serving.exposition import negotiated
+from modelcycle_serving.feedback import PATH as FEEDBACK_PATH
+from modelcycle_serving.feedback import Feedback
+from modelcycle_serving.inference import Inference, arm_of
+from modelcycle_serving.messages import RETRY_AFTER, Answer, Handler, Request, Response
 from modelcycle_serving.model import Model
-
-INLINE_SECONDS: Final = 0.005
-"""A run expected to take longer leaves the event loop to a thread, so that probes and small requests are not held up."""
-MAX_PENDING: Final = 64
-"""Long runs waiting for that thread; above it the answer is 503."""
-TEXT: Final = b"text/plain; version=0.0.4; charset=utf-8"
-
-Endpoint = Callable[[Request], "Response | asyncio.Future[Response]"]
+from modelcycle_serving.tls import Tls
 
 
 class Phase(StrEnum):
@@ -59,20 +50,20 @@ class Router:
     """Exact paths to endpoints by method. HEAD is served by GET's endpoint."""
 
     def __init__(self) -> None:
-        self._routes: dict[bytes, dict[bytes, Endpoint]] = {}
+        self._routes: dict[bytes, dict[bytes, Handler]] = {}
 
-    def add(self, method: str, path: str, endpoint: Endpoint) -> None:
+    def add(self, method: str, path: str, endpoint: Handler) -> None:
         """Register one endpoint."""
         methods = self._routes.setdefault(path.encode(), {})
         methods[method.encode()] = endpoint
         if method == "GET":
             methods[b"HEAD"] = endpoint
 
-    def __call__(self, request: Request) -> "Response | asyncio.Future[Response]":
+    def __call__(self, request: Request) -> Answer:
         """Answer one request."""
         methods = self._routes.get(request.path)
         if methods is None:
-            return error(404, "no such path; GET /v2/models/{name} describes the model")
+            return error(404, "no such path or model; GET /openapi.json lists what there is")
         endpoint = methods.get(request.method)
         if endpoint is None:
             allowed = b", ".join(sorted(methods))
@@ -83,7 +74,9 @@ class Router:
 class App:
     """The model server without its listening sockets. `clock` gives seconds, for durations; `random` draws what is handed on."""
 
-    def __init__(self, model_name: str, version: str, clock: Callable[[], float], random: Random) -> None:
+    def __init__(
+        self, model_name: str, version: str, clock: Callable[[], float], random: Random, tls: Tls | None = None
+    ) -> None:
         self.phase = Phase.STARTING
         self.serving = Router()
         self.metrics = Router()
@@ -92,34 +85,51 @@ class App:
         self._clock = clock
         self._model: Model | None = None
         self._counters: Counters | None = None
-        self._executor = ThreadPoolExecutor(max_workers=1, thread_name_prefix="model")
-        self._pending = 0
-        self._arms = Arms(self._infer, random, clock)
+        self._inference: Inference | None = None
+        self._feedback: Feedback | None = None
+        self._explanations: Explanations | None = None
+        self._traffic = Traffic()
+        self._arms = Arms(self._infer, random, clock, tls)
         self._told_to_close = False
         self._infer_paths: set[bytes] = set()
         self._add_routes()
 
     def _add_routes(self) -> None:
         add = self.serving.add
-        add("GET", "/v2", lambda _: ok({"name": "modelcycle", "version": self._server_version, "extensions": []}))
+        add("GET", "/v2", lambda _: Response(200, oip.encode_server(self._server_version)))
+        add("GET", "/openapi.json", self._openapi)
         add("GET", "/v2/health/live", lambda _: ok({"live": True}))
         add("GET", "/v2/health/ready", self._ready)
-        self._add_model_routes(f"/v2/models/{self._name}", self._arms.infer)
+        self._add_model_routes(oip.model_path(self._name), self._arms.infer)
+        add("POST", FEEDBACK_PATH, self._label)
         self.metrics.add("GET", "/metrics", self._exposition)
         self.metrics.add("GET", PROFILE_PATH, self._profile)
 
-    def _add_model_routes(self, base: str, infer: Endpoint) -> None:
+    def _add_model_routes(self, base: str, infer: Handler) -> None:
         self.serving.add("GET", base, self._describe)
         self.serving.add("GET", f"{base}/ready", self._model_ready)
         self.serving.add("POST", f"{base}/infer", infer)
         self._infer_paths.add(f"{base}/infer".encode())
 
-    def start_serving(self, model: Model, counters: Counters) -> None:
+    def start_serving(
+        self,
+        model: Model,
+        counters: Counters,
+        feedback: Feedback | None = None,
+        explanations: Explanations | None = None,
+    ) -> None:
         """The model is verified and warm, and every series exists: become ready."""
         self._model = model
         self._counters = counters
+        self._feedback = feedback
+        if feedback is not None:
+            feedback.apply(self._traffic)
+        self._inference = Inference(self._name, model, counters, feedback, self._clock)
         # Who names a version asks for this model: no other revision can answer for it.
-        self._add_model_routes(f"/v2/models/{self._name}/versions/{model.version}", self._infer)
+        self._add_model_routes(f"{oip.model_path(self._name)}/versions/{model.version}", self._infer)
+        self._explanations = explanations
+        for method, path, handler in () if explanations is None else explanations.routes():
+            self.serving.add(method, path, handler)
         if self.phase is Phase.STARTING:
             self.phase = Phase.READY
 
@@ -129,20 +139,26 @@ class App:
 
     def apply(self, traffic: Traffic) -> None:
         """Hand on what the annotation says from the next request on, while draining too."""
+        self._traffic = traffic
         self._arms.apply(traffic)
+        if self._feedback is not None:
+            self._feedback.apply(traffic)
         self._told_to_close = traffic.close
 
     def close(self) -> None:
         """Wait for the runs under way."""
         self._arms.close()
-        self._executor.shutdown()
+        if self._explanations is not None:
+            self._explanations.close()
+        if self._inference is not None:
+            self._inference.close()
 
     def refused(self, request: Request, response: Response) -> None:
         """Count an inference request that the HTTP layer answered by itself."""
         if self._counters is not None and request.path in self._infer_paths:
-            self._counters.count_request(response.status)
+            self._counters.count_request(response.status, arm_of(request))
 
-    # Endpoints.
+    # Handlers.
 
     def _ready(self, _: Request) -> Response:
         ready = self.phase is Phase.READY
@@ -157,89 +173,38 @@ class App:
             return _starting()
         return Response(200, oip.encode_model(self._name, self._model.version, self._model.signature))
 
-    def _exposition(self, _: Request) -> Response:
-        if self._counters is None:
+    def _openapi(self, _: Request) -> Response:
+        if self._model is None:
             return _starting()
+        model = self._model
+        return Response(200, oip.encode_openapi(self._name, model.version, self._server_version, model.signature))
+
+    def _label(self, request: Request) -> Response:
+        if self._model is None:
+            return _starting()
+        if self._feedback is None:
+            return error(404, "feedback is off: start the server with --feedback-key-file to take labels")
+        return self._feedback.endpoint(request)
+
+    def _exposition(self, request: Request) -> Response:
+        if self._counters is None or self._inference is None:
+            return _starting()
+        self._inference.settle_counts()
         self._counters.closing = self._told_to_close or self.phase is Phase.DRAINING
-        return Response(200, self._counters.exposition() + self._arms.counters.exposition(), TEXT)
+        page = self._counters.exposition() + self._arms.counters.exposition()
+        if self._feedback is not None:
+            page += self._feedback.endpoint.exposition()
+        if self._explanations is not None:
+            page += self._explanations.exposition()
+        return Response(200, *negotiated(page, request.headers.get(b"accept")))
 
     def _profile(self, _: Request) -> Response:
         if self._model is None:
             return _starting()
         return Response(200, self._model.profile_json)
 
-    def _infer(self, request: Request) -> "Response | asyncio.Future[Response]":
-        model, counters = self._model, self._counters
-        if model is None or counters is None:
-            return _starting()
-        received = self._clock()
-        try:
-            if b"inference-header-content-length" in request.headers:
-                raise oip.BadInput(
-                    "Inference-Header-Content-Length", "binary tensor data is not supported; send data as JSON"
-                )
-            asked = oip.parse_infer(request.body, model.signature)
-        except oip.BadInput as bad:
-            counters.count_request(400)
-            return error(400, str(bad))
-        answered = partial(self._answered, model, counters, asked, received)
-        if model.expected_seconds(len(asked.rows)) <= INLINE_SECONDS:
-            return answered(_run(model, asked.rows))
-        if self._pending >= MAX_PENDING:
-            counters.count_request(503)
-            return error(503, "too many large requests are waiting", RETRY_AFTER)
-        return self._run_aside(model, asked.rows, answered)
-
-    def _run_aside(
-        self, model: Model, rows: oip.Rows, answered: Callable[["oip.Outputs | Exception"], Response]
-    ) -> "asyncio.Future[Response]":
-        loop = asyncio.get_running_loop()
-        result: asyncio.Future[Response] = loop.create_future()
-
-        def finish(run: "asyncio.Future[oip.Outputs | Exception]") -> None:
-            self._pending -= 1
-            response = answered(run.result())
-            if not result.done():
-                result.set_result(response)
-
-        self._pending += 1
-        loop.run_in_executor(self._executor, _run, model, rows).add_done_callback(finish)
-        return result
-
-    def _answered(
-        self,
-        model: Model,
-        counters: Counters,
-        asked: oip.InferRequest,
-        received: float,
-        outputs: "oip.Outputs | Exception",
-    ) -> Response:
-        response = self._judge(model, asked, outputs)
-        if response.status == 200 and not isinstance(outputs, Exception):
-            try:
-                counters.count_rows(asked.rows, outputs)
-            except ProfileError:
-                log.error("the model's answer is not in its profile", extra={"rows": len(asked.rows)})
-                response = error(500, "the model's answer is not one its profile knows")
-        counters.count_request(response.status)
-        counters.observe_duration(self._clock() - received)
-        return response
-
-    def _judge(self, model: Model, asked: oip.InferRequest, outputs: "oip.Outputs | Exception") -> Response:
-        if isinstance(outputs, Exception):
-            log.error("the model run raised", extra={"exception": type(outputs).__name__, "rows": len(asked.rows)})
-            return error(500, "the model could not answer this request")
-        if all(values.dtype.kind != "f" or bool(np.isfinite(values).all()) for values in outputs.values()):
-            return Response(200, oip.encode_answer(self._name, model.version, asked, outputs, model.signature))
-        log.error("the model's answer is not finite", extra={"rows": len(asked.rows)})
-        return error(500, "the model's answer is not a finite number")
-
-
-def _run(model: Model, rows: oip.Rows) -> "oip.Outputs | Exception":
-    try:
-        return model.run(rows)
-    except Exception as failure:
-        return failure
+    def _infer(self, request: Request) -> Answer:
+        return _starting() if self._inference is None else self._inference(request)
 
 
 def _starting() -> Response:

@@ -4,112 +4,140 @@ Owns the split, the fall back to this pod's own model and the count of each requ
 pod's model whenever the other gives none: late, broken, refused or gone. Never hands a request on twice and never logs a payload.
 """
 
-import asyncio
 from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
 from random import Random
 from typing import Final
 
 from modelcycle_bundle import metric_names as names
-from modelcycle_bundle.traffic import MARKER, Traffic, is_marked
+from modelcycle_bundle.traffic import MARKER, TEST_HEADER, Traffic, is_marked
+from modelcycle_serving import deadlines
 from modelcycle_serving.arm_counters import ArmCounters
-from modelcycle_serving.http import JSON, Request, Response
+from modelcycle_serving.forwarding import head, response
 from modelcycle_serving.logs import log
-from modelcycle_serving.split import Split
-from modelcycle_serving.upstream import Crowded, NoAnswer, Pool, PoolLimits, Unreached
+from modelcycle_serving.messages import Later, Pending, Request, Response, problem
+from modelcycle_serving.shadow import Shadow
+from modelcycle_serving.split import Split, place
+from modelcycle_serving.tls import Tls
+from modelcycle_serving.upstream import Answer, Kind, NoAnswer, Pool
 
 _MARKER: Final = MARKER.encode()
-_COPIED: Final = (b"content-type", b"inference-header-content-length")
-"""Request headers that the body cannot be read without."""
+_TEST: Final = TEST_HEADER.encode()
+_OUTCOMES: Final = {
+    Kind.UNREACHED: names.OUTCOME_UNREACHED,
+    Kind.LATE: names.OUTCOME_LATE,
+    Kind.BROKEN: names.OUTCOME_FAILED,
+}
 
-Here = Callable[[Request], "Response | asyncio.Future[Response]"]
+Here = Callable[[Request], Response | Later]
 
 
 class Arms:
     """The split of one pod. `here` answers by the pod's own model; `clock` gives seconds."""
 
-    def __init__(self, here: Here, random: Random, clock: Callable[[], float]) -> None:
+    def __init__(self, here: Here, random: Random, clock: Callable[[], float], tls: Tls | None) -> None:
         self.counters: Final = ArmCounters()
         self._here: Final = here
         self._clock: Final = clock
         self._split: Final = Split(random)
+        self._tls: Final = tls
+        self._shadow: Final = Shadow(Random(random.random()), self.counters.shadow, tls)
         self._traffic = Traffic()
+        self._salt = b""
+        self._key = b""
+        """The header that holds the key; empty when there is none."""
         self._pool: Pool | None = None
-        self._under_way: set[asyncio.Task[Response]] = set()
         self._told: set[str] = set()
 
     def apply(self, traffic: Traffic) -> None:
         """From the next request on; those under way end by what they began with."""
         if (traffic.target, traffic.timeout) != (self._traffic.target, self._traffic.timeout):
-            self.close()
-            # Sooner than late: that nobody is there is another thing than that somebody does not answer.
-            limits = PoolLimits(connecting=min(PoolLimits().connecting, traffic.timeout / 2))
-            self._pool = Pool(traffic.target, self._clock, limits) if traffic.target else None
+            self._close_pool()
+            self._pool = Pool(traffic.target, traffic.timeout, tls=self._tls) if traffic.target else None
         if traffic.rollout != self._traffic.rollout:
             self._told.clear()
         self._traffic = traffic
+        self._salt, self._key = traffic.rollout.encode(), traffic.sticky.encode()
+        self._shadow.apply(traffic)
         self.counters.apply(traffic)
 
     def close(self) -> None:
         """Close the connections that are not in use."""
-        if self._pool is not None:
-            self._pool.close()
+        self._close_pool()
+        self._shadow.close()
 
-    def infer(self, request: Request) -> "Response | asyncio.Future[Response]":
+    def infer(self, request: Request) -> Response | Later:
         """Answer one inference request, here or by the other revision."""
         traffic, pool = self._traffic, self._pool
-        if not traffic.share or pool is None:
+        if pool is None or not (traffic.share or traffic.shadow) or _is_handed_on(request, traffic):
             return self._here(request)
-        marker = request.headers.get(_MARKER)
-        if marker is not None and is_marked(traffic, marker.decode("latin-1")):
-            return self._here(request)
-        if not self._split.take(traffic.share):
+        if traffic.test_header and _TEST in request.headers:
+            return self._for_a_test(request, traffic, pool)
+        if not traffic.share:
             return self._as_stable(request, traffic)
-        task = asyncio.get_running_loop().create_task(self._forward(request, traffic, pool))
-        self._under_way.add(task)
-        task.add_done_callback(self._under_way.discard)
-        return task
+        deadline = request.headers.get(deadlines.HEADER)
+        if deadline is not None and not deadlines.leaves_time(deadline, traffic.timeout):
+            # Before the draw, and for neither arm: so the arms are still asked the same kind of requests.
+            self.counters.exempt(traffic.rollout)
+            return self._here(request)
+        if not self._draw(request, traffic):
+            return self._as_stable(request, traffic)
+        result = Pending()
+        pool.ask(head(request, traffic), request.body, partial(self._answered, request, traffic, self._clock(), result))
+        return result
 
-    def _as_stable(self, request: Request, traffic: Traffic) -> "Response | asyncio.Future[Response]":
-        response = self._here(request)
-        if isinstance(response, Response):
-            self._count_stable(traffic, response)
-        else:
-            response.add_done_callback(lambda done: self._count_stable(traffic, done.result()))
-        return response
+    def _draw(self, request: Request, traffic: Traffic) -> bool:
+        """Whether the request is the canary's: by its key, or without one by the exact sequence."""
+        key = request.headers.get(self._key)
+        by = names.DRAWN_BY_KEY if key else names.DRAWN_BY_SHARE
+        drawn = place(self._salt, key) < traffic.share if key else self._split.take(traffic.share)
+        self.counters.drawn(traffic.rollout, by, names.ARM_CANARY if drawn else names.ARM_STABLE)
+        return drawn
 
-    def _count_stable(self, traffic: Traffic, response: Response) -> None:
-        self.counters.count(traffic.rollout, names.ARM_STABLE, _outcome(response.status))
+    # This pod answers.
 
-    async def _forward(self, request: Request, traffic: Traffic, pool: Pool) -> Response:
-        answer = None
-        begun = self._clock()
-        try:
-            async with asyncio.timeout(traffic.timeout):
-                answer = await pool.exchange(_head(request, traffic), request.body)
-            outcome, detail = _outcome(answer.status), f"status {answer.status}"
-        except Crowded:
-            return await _settled(self._as_stable(request, traffic))
-        except TimeoutError:
-            outcome, detail = names.OUTCOME_LATE, "late"
-        except Unreached as error:
-            outcome, detail = names.OUTCOME_UNREACHED, str(error)
-        except NoAnswer as error:
-            outcome, detail = names.OUTCOME_FAILED, str(error)
+    def _as_stable(self, request: Request, traffic: Traffic) -> Response | Later:
+        return _then(self._here(request), partial(self._answered_here, request, traffic))
+
+    def _answered_here(self, request: Request, traffic: Traffic, own: Response) -> None:
+        if traffic.share:
+            self.counters.count(traffic.rollout, names.ARM_STABLE, _outcome(own.status))
+        if traffic.shadow:
+            self._shadow.offer(request, traffic, own)
+
+    # The other revision was asked.
+
+    def _answered(
+        self, request: Request, traffic: Traffic, begun: float, result: Pending, outcome: Answer | NoAnswer
+    ) -> None:
+        if isinstance(outcome, NoAnswer) and outcome.kind is Kind.CROWDED:
+            _settle(result, partial(self._as_stable, request, traffic))
+            return
         self.counters.forwards.observe(self._clock() - begun)
-        if answer is not None and outcome == names.OUTCOME_OK:
-            self.counters.count(traffic.rollout, names.ARM_CANARY, outcome)
-            return Response(answer.status, answer.body, answer.content_type or JSON)
-        # Not counted for stable: what the other arm failed is no random sample of the requests.
-        response = await _settled(self._here(request))
-        is_good_here = _outcome(response.status) == names.OUTCOME_OK
-        if outcome == names.OUTCOME_CLIENT and is_good_here:
-            outcome = names.OUTCOME_REFUSED
-        self.counters.count(traffic.rollout, names.ARM_CANARY, outcome)
-        if is_good_here and outcome != names.OUTCOME_UNREACHED:
+        if isinstance(outcome, Answer) and outcome.status == 200:
+            self.counters.count(traffic.rollout, names.ARM_CANARY, names.OUTCOME_OK)
+            result.set_result(response(outcome))
+        else:
+            _settle(result, partial(self._make_good, request, traffic, outcome))
+
+    def _make_good(self, request: Request, traffic: Traffic, outcome: Answer | NoAnswer) -> Response | Later:
+        """Not counted for stable: what the other arm failed is no random sample of the requests."""
+        return _then(self._here(request), partial(self._count_made_good, traffic, outcome))
+
+    def _count_made_good(self, traffic: Traffic, outcome: Answer | NoAnswer, own: Response) -> None:
+        is_good_here = _outcome(own.status) == names.OUTCOME_OK
+        if isinstance(outcome, Answer):
+            bad, detail = _outcome(outcome.status), f"status {outcome.status}"
+        else:
+            bad, detail = _OUTCOMES[outcome.kind], outcome.detail
+        if bad == names.OUTCOME_CLIENT and is_good_here:
+            bad = names.OUTCOME_REFUSED
+        self.counters.count(traffic.rollout, names.ARM_CANARY, bad)
+        if is_good_here and bad != names.OUTCOME_UNREACHED:
             self.counters.rescued(traffic.rollout)
-        if outcome != names.OUTCOME_CLIENT:
-            self._tell(traffic, outcome, detail)
-        return response
+        if bad != names.OUTCOME_CLIENT:
+            self._tell(traffic, bad, detail)
 
     def _tell(self, traffic: Traffic, outcome: str, detail: str) -> None:
         """Log the first of each kind in a rollout; the counters tell how many."""
@@ -120,6 +148,34 @@ class Arms:
                 extra={"rollout": traffic.rollout, "outcome": outcome, "detail": detail},
             )
 
+    # Tests pick their arm, and are no evidence.
+
+    def _for_a_test(self, request: Request, traffic: Traffic, pool: Pool) -> Response | Later:
+        wanted = request.headers[_TEST]
+        if wanted not in (names.ARM_CANARY.encode(), names.ARM_STABLE.encode()):
+            return problem(400, f"{TEST_HEADER}: expected {names.ARM_CANARY} or {names.ARM_STABLE}")
+        result = Pending()
+        if wanted == names.ARM_STABLE.encode():
+            _settle(result, partial(self._here, request), names.ARM_STABLE)
+        else:
+            pool.ask(head(request, traffic), request.body, partial(self._answered_test, request, result))
+        return result
+
+    def _answered_test(self, request: Request, result: Pending, outcome: Answer | NoAnswer) -> None:
+        if isinstance(outcome, Answer) and outcome.status == 200:
+            _settle(result, partial(response, outcome), names.ARM_CANARY)
+        else:
+            _settle(result, partial(self._here, request), names.ARM_STABLE)
+
+    def _close_pool(self) -> None:
+        if self._pool is not None:
+            self._pool.close()
+
+
+def _is_handed_on(request: Request, traffic: Traffic) -> bool:
+    marker = request.headers.get(_MARKER)
+    return marker is not None and is_marked(traffic, marker.decode("latin-1"))
+
 
 def _outcome(status: int) -> str:
     """What an answer's status says of the arm that gave it; 200 is the only success of the protocol."""
@@ -128,18 +184,26 @@ def _outcome(status: int) -> str:
     return names.OUTCOME_CLIENT if 400 <= status < 500 else names.OUTCOME_FAILED
 
 
-def _head(request: Request, traffic: Traffic) -> bytes:
-    """The request's head, made anew: of what the client sent only what the body cannot be read without."""
-    copied = b"".join(b"%s: %s\r\n" % (name, request.headers[name]) for name in _COPIED if name in request.headers)
-    return b"POST %s HTTP/1.1\r\nHost: %s\r\n%s: %s\r\nContent-Length: %d\r\n%s\r\n" % (
-        request.path,
-        traffic.target.encode(),
-        _MARKER,
-        traffic.rollout.encode(),
-        len(request.body),
-        copied,
-    )
+def _then(answer: Response | Later, act: Callable[[Response], None]) -> Response | Later:
+    """The answer, acted on as soon as it is known."""
+    if isinstance(answer, Response):
+        act(answer)
+    else:
+        answer.add_done_callback(lambda done: act(done.result()))
+    return answer
 
 
-async def _settled(answer: "Response | asyncio.Future[Response]") -> Response:
-    return answer if isinstance(answer, Response) else await answer
+def _settle(result: Pending, answer: Callable[[], Response | Later], arm: str | None = None) -> None:
+    """Give the answer to whoever waits for `result`; `arm` is told to a test. Whatever goes wrong, nobody is left waiting."""
+
+    def give(response: Response) -> None:
+        told = () if arm is None else ((_TEST, arm.encode()),)
+        result.set_result(replace(response, headers=(*response.headers, *told)) if told else response)
+
+    try:
+        given = answer()
+    except Exception as error:
+        # Only the type: the text of an exception may quote the payload.
+        log.error("a request handler raised", extra={"exception": type(error).__name__})
+        given = problem(500, "internal error")
+    _then(given, give)

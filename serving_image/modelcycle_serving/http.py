@@ -8,57 +8,35 @@ import asyncio
 import select
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass, field
-from http import HTTPStatus
 from typing import Final, cast
 
 import httptools
 
 from modelcycle_serving.connections import Connections, Fate, Limits, Stage
 from modelcycle_serving.logs import log
+from modelcycle_serving.messages import (
+    JSON,
+    RETRY_AFTER,
+    Answer,
+    Handler,
+    Later,
+    Pending,
+    Request,
+    Response,
+    good_head,
+    head,
+    problem,
+)
+from modelcycle_serving.repeated_head import MAX_MISSES, RepeatedHead
 
-JSON: Final = b"application/json"
+__all__ = ["JSON", "RETRY_AFTER", "Answer", "Handler", "HttpProtocol", "Later", "Pending", "Request", "Response"]
+
 MAX_PIPELINED: Final = 64
 FRAMING: Final = 8
 """Chunked framing may cost this many bytes for one of the body."""
-RETRY_AFTER: Final = ((b"Retry-After", b"1"),)
 _CONTINUE: Final = b"HTTP/1.1 100 Continue\r\n\r\n"
-_STATUS_LINE: Final = {status: f"HTTP/1.1 {status.value} {status.phrase}\r\n".encode() for status in HTTPStatus}
 
-
-@dataclass(frozen=True, slots=True)
-class Response:
-    """One answer. `body` is already encoded; `headers` are extra ones."""
-
-    status: int
-    body: bytes
-    content_type: bytes = JSON
-    headers: tuple[tuple[bytes, bytes], ...] = ()
-
-
-@dataclass(slots=True)
-class Request:
-    """One request, complete when the handler sees it. Header names are lower case."""
-
-    method: bytes = b""
-    path: bytes = b""
-    headers: dict[bytes, bytes] = field(default_factory=dict)
-    body: bytes = b""
-    keep_alive: bool = True
-    http_1_0: bool = False
-    held: int = 0
-    """Bytes of the body as counted against the limit of all connections together."""
-    refusal: Response | None = None
-    """Set when the request may not reach the handler; the connection closes after this answer."""
-
-
-Handler = Callable[[Request], "Response | asyncio.Future[Response]"]
 Refused = Callable[[Request, Response], None]
-
-
-def problem(status: int, message: str, headers: tuple[tuple[bytes, bytes], ...] = ()) -> Response:
-    """An error of the protocol. `message` is ours and holds no character that JSON escapes."""
-    return Response(status, b'{"error":"%s"}' % message.encode(), headers=headers)
 
 
 class HttpProtocol(asyncio.Protocol):
@@ -85,6 +63,10 @@ class HttpProtocol(asyncio.Protocol):
         self._reading_paused = False
         self._continue_due = False
         self._held = 0
+        self._known: RepeatedHead | None = None
+        self._misses = 0
+        self._date = b""
+        self._good_head = b""
         self._begin()
 
     def _begin(self) -> None:
@@ -117,7 +99,41 @@ class HttpProtocol(asyncio.Protocol):
         """Parse, then answer what is complete."""
         if self._stage is Stage.LINGERING or self._stopped:
             return
+        at_rest = self._stage is Stage.IDLE and self._working is None and not self._queue and not self._raw_bytes
+        if at_rest and self._known is not None and self._is_repeated(self._known, data):
+            return
         request = self._request
+        self._parse(data)
+        if request is self._request:
+            self._bound_incomplete(len(data))
+        elif at_rest and self._misses < MAX_MISSES and len(self._queue) == 1 and self._queue[0] is request:
+            self._remember(data, request)
+        self._turn()
+
+    def _is_repeated(self, known: RepeatedHead, data: bytes) -> bool:
+        """Answer a request that differs from the last one in its body only. False: the parser has to see it."""
+        request = known.request_in(data)
+        connections = self._connections
+        if (
+            request is None
+            or request.held > self._limits.max_body
+            or connections.buffered + request.held > self._limits.max_buffered
+            or self._blocked_since is not None
+        ):
+            self._misses += 1
+            self._known = None
+            return False
+        self._misses = 0
+        self._held += request.held
+        connections.buffered += request.held
+        self._dispatch(request)
+        return True
+
+    def _remember(self, data: bytes, request: Request) -> None:
+        ends_here = self._stage is Stage.IDLE and not self._stopped
+        self._known = RepeatedHead.of(data, request) if ends_here else None
+
+    def _parse(self, data: bytes) -> None:
         try:
             self._parser.feed_data(data)
         except httptools.HttpParserUpgrade:
@@ -128,9 +144,6 @@ class HttpProtocol(asyncio.Protocol):
         except httptools.HttpParserError:
             if not self._stopped:
                 self._refuse(problem(400, "malformed HTTP request"))
-        if request is self._request:
-            self._bound_incomplete(len(data))
-        self._turn()
 
     def _bound_incomplete(self, size: int) -> None:
         """The parser keeps an unfinished header or trailer to itself: bound it by the bytes fed since the request began."""
@@ -244,6 +257,10 @@ class HttpProtocol(asyncio.Protocol):
     def _too_large(self) -> Response:
         return problem(413, f"the body is larger than {self._limits.max_body} bytes")
 
+    def _hold(self, size: int) -> None:
+        self._held += size
+        self._connections.buffered += size
+
     def _turn(self) -> None:
         while self._queue and self._working is None and self._blocked_since is None and not self._lost:
             self._dispatch(self._queue.popleft())
@@ -271,20 +288,32 @@ class HttpProtocol(asyncio.Protocol):
             self._working = request
             answer.add_done_callback(self._worked)
 
-    def _worked(self, done: "asyncio.Future[Response]") -> None:
+    def _worked(self, done: Later) -> None:
         request, self._working = self._working, None
         if request is None or self._lost:
             return
-        failed = done.cancelled() or done.exception() is not None
-        self._write(request, problem(500, "internal error") if failed else done.result())
-        self._turn()
+        self._write(request, _outcome(done))
+        if self._queue or self._reading_paused or self._continue_due or self._stopped:
+            self._turn()
 
     def _write(self, request: Request, response: Response) -> None:
-        self._hold(-request.held)
+        connections = self._connections
+        self._held -= request.held
+        connections.buffered -= request.held
         last = not self._queue and self._stage is Stage.IDLE
-        closing = not request.keep_alive or (last and (self._connections.closing or self._half_closed))
-        body = b"" if request.method == b"HEAD" else response.body
-        self._transport.write(_head(request, response, self._connections.date, closing=closing) + body)
+        closing = not request.keep_alive or (last and (self._half_closed or connections.closing))
+        body = response.body if request.method != b"HEAD" else b""
+        if (
+            response.status == 200
+            and response.content_type is JSON
+            and not (closing or response.headers or request.http_1_0)
+        ):
+            if connections.date is not self._date:
+                self._date = connections.date
+                self._good_head = good_head(self._date)
+            self._transport.write(b"%b%d\r\n\r\n%b" % (self._good_head, len(response.body), body))
+        else:
+            self._transport.write(head(request, response, connections.date, closing=closing) + body)
         if closing:
             self._close_orderly()
         elif last:
@@ -310,10 +339,6 @@ class HttpProtocol(asyncio.Protocol):
                 self._transport.pause_reading()
             else:
                 self._transport.resume_reading()
-
-    def _hold(self, size: int) -> None:
-        self._held += size
-        self._connections.buffered += size
 
     def _enter(self, stage: Stage) -> None:
         self._stage = stage
@@ -350,14 +375,7 @@ class HttpProtocol(asyncio.Protocol):
         return bool(poll.poll(0))
 
 
-def _head(request: Request, response: Response, date: bytes, *, closing: bool) -> bytes:
-    connection = b"Connection: close\r\n" if closing else b"Connection: keep-alive\r\n" if request.http_1_0 else b""
-    extra = b"".join(b"%s: %s\r\n" % pair for pair in response.headers)
-    return b"%sContent-Type: %s\r\nContent-Length: %d\r\nDate: %s\r\n%s%s\r\n" % (
-        _STATUS_LINE[HTTPStatus(response.status)],
-        response.content_type,
-        len(response.body),
-        date,
-        connection,
-        extra,
-    )
+def _outcome(done: Later) -> Response:
+    if isinstance(done, asyncio.Future) and (done.cancelled() or done.exception() is not None):
+        return problem(500, "internal error")
+    return done.result()

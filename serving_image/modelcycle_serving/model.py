@@ -6,14 +6,14 @@ fails one of them is ever served. Single-threaded sessions: one process has one 
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
 import numpy as np
 import onnxruntime
 
-from modelcycle_bundle import card, layout, oms
+from modelcycle_bundle import card, layout, manifest
 from modelcycle_bundle import outputs as answers
 from modelcycle_bundle.contract import Failure, FailureClass, FailureReason
 from modelcycle_bundle.golden import Golden, compare
@@ -24,6 +24,9 @@ from modelcycle_serving.oip import INPUT, Outputs, OutputSpec, Rows, Signature
 T = TypeVar("T")
 
 NEEDED_FILES: Final = (layout.MODEL_FILE, layout.PROFILE_FILE, layout.GOLDEN_FILE, layout.CARD_JSON_FILE)
+COMPARED_ALONE: Final = 32
+"""Golden rows that are also run one by one."""
+MANY_ROWS: Final = 1_000_000
 WARM_UP_RUNS: Final = 20
 WARM_UP_ROWS: Final = 64
 WARM_UP_SECONDS: Final = 0.5
@@ -51,6 +54,8 @@ class Model:
     run: Callable[[Rows], Outputs]
     seconds_base: float
     seconds_per_row: float
+    rows_are_independent: bool = True
+    """Whether a row's answer is the same in any company, as found with the golden rows: only then are requests run together."""
 
     @property
     def version(self) -> str:
@@ -60,6 +65,12 @@ class Model:
     def expected_seconds(self, rows: int) -> float:
         """Time one run takes on this machine, measured when the model was warmed up."""
         return self.seconds_base + rows * self.seconds_per_row
+
+    def rows_within(self, seconds: float) -> int:
+        """Most rows whose run is expected to take no longer; MANY_ROWS when rows cost nothing that could be measured."""
+        if self.expected_seconds(0) >= seconds:
+            return 0
+        return int(min((seconds - self.seconds_base) / max(self.seconds_per_row, 1e-12), MANY_ROWS))
 
 
 def load(bundle: Path, expected_digest: str | None) -> Model:
@@ -73,9 +84,10 @@ def load(bundle: Path, expected_digest: str | None) -> Model:
     signature = _signature(session, profile, answers_gaps)
     run = _runner(session, signature)
     _replay(golden, run, profile)
+    independent = _rows_are_independent(golden, run)
     base, per_row = _warm_up(run, len(signature.features))
     profile_json = (folder / layout.PROFILE_FILE).read_bytes()
-    return Model(digest, signature, profile, profile_json, run, base, per_row)
+    return Model(digest, signature, profile, profile_json, run, base, per_row, independent)
 
 
 def _checked_digest(folder: Path, expected: str | None) -> str:
@@ -84,16 +96,16 @@ def _checked_digest(folder: Path, expected: str | None) -> str:
             FailureReason.MODEL_NOT_FOUND, f"{folder}: no such folder; --bundle is the folder that holds model/"
         )
     try:
-        manifest = oms.digest_directory(folder)
-    except (oms.ManifestError, OSError) as error:
+        found = manifest.digest_directory(folder)
+    except (manifest.ManifestError, OSError) as error:
         raise BundleRefused(FailureReason.BUNDLE_MALFORMED, f"{folder}: {error}") from error
-    missing = [name for name in NEEDED_FILES if manifest.digest_of(name) is None]
+    missing = [name for name in NEEDED_FILES if found.digest_of(name) is None]
     if missing:
         raise BundleRefused(FailureReason.BUNDLE_MALFORMED, f"{folder}: {missing[0]} is missing")
-    if expected is not None and manifest.root != expected:
-        message = f"{folder}: the files have the digest {manifest.root}, expected {expected}"
+    if expected is not None and found.root != expected:
+        message = f"{folder}: the files have the digest {found.root}, expected {expected}"
         raise BundleRefused(FailureReason.DIGEST_MISMATCH, message)
-    return manifest.root
+    return found.root
 
 
 def _parsed(path: Path, parse: Callable[[str], T]) -> T:
@@ -174,6 +186,19 @@ def _replay(golden: Golden, run: Callable[[Rows], Outputs], profile: Profile) ->
         BinCounter(profile).add_outputs(given)
     except ProfileError as error:
         raise BundleRefused(FailureReason.BUNDLE_MALFORMED, f"{layout.PROFILE_FILE}: {error}") from error
+
+
+def _rows_are_independent(golden: Golden, run: Callable[[Rows], Outputs]) -> bool:
+    """Whether each golden row alone gets the answer that it gets among the others, within the golden answers' tolerance."""
+    try:
+        alone = [run(golden.inputs[at : at + 1]) for at in range(min(len(golden.inputs), COMPARED_ALONE))]
+    except Exception as error:
+        message = f"{layout.MODEL_FILE}: the model cannot answer a golden row by itself ({type(error).__name__})"
+        raise BundleRefused(FailureReason.GOLDEN_MISMATCH, message) from error
+    together = {name: np.concatenate([each[name] for each in alone]) for name in alone[0]}
+    inputs = golden.inputs[: len(alone)]
+    expected = answers.from_arrays(run(inputs))
+    return compare(replace(golden, inputs=inputs, outputs=expected), answers.from_arrays(together)).ok
 
 
 def _warm_up(run: Callable[[Rows], Outputs], width: int) -> tuple[float, float]:

@@ -6,6 +6,7 @@ connection; the listening sockets stay open until the drain is over, so that no 
 
 import asyncio
 import gc
+import resource
 import signal
 import time
 from collections.abc import Callable, Mapping
@@ -14,19 +15,28 @@ from pathlib import Path
 from random import Random
 from typing import Any, Final
 
+import numpy as np
+
 from modelcycle_bundle.contract import EXIT_FAILED, Failure, FailureClass, FailureReason, FetchResult
 from modelcycle_bundle.traffic import Traffic
 from modelcycle_serving import __version__, oip, termination
 from modelcycle_serving import model as models
-from modelcycle_serving.app import App, Router
+from modelcycle_serving.access import Guard, TokenFile, TokenFileError
+from modelcycle_serving.app import App
 from modelcycle_serving.connections import Connections, DrainPolicy, Limits
-from modelcycle_serving.counters import Counters
+from modelcycle_serving.counters import Counters, latency_bounds
+from modelcycle_serving.explain.service import Explanations
+from modelcycle_serving.feedback import Feedback, KeyFile, Policy
 from modelcycle_serving.http import HttpProtocol, Request, Response
 from modelcycle_serving.logs import log
+from modelcycle_serving.messages import Handler
+from modelcycle_serving.tls import HANDSHAKE_SECONDS, SHUTDOWN_SECONDS, Tls, TlsFiles
 from modelcycle_serving.traffic_file import TrafficFile
 
 BACKLOG: Final = 1024
 DRAIN_LOOK_SECONDS: Final = 0.1
+SPARE_FILES: Final = 1024
+"""File descriptors beside those of clients: the way to other pods, files, the libraries' own."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +52,17 @@ class Config:
     expected_digest: str | None
     limits: Limits
     drain: DrainPolicy
+    tls: TlsFiles | None
+    """None: plain HTTP."""
+    token_file: Path | None
+    """None: nobody is asked for a token."""
+    latency_objective: float | None
+    """Seconds."""
+    feedback_key_file: Path | None
+    feedback_max_age: float
+    """Seconds."""
+    feedback_remembered: int
+    """Answers."""
     environment: Mapping[str, str]
 
     @property
@@ -65,9 +86,18 @@ class Stop:
 async def serve(config: Config) -> int:
     """Run until drained. Returns the exit code."""
     started = time.time()
+    # Numbers out of FP32's range are the client's, who gets an answer: no warning beside it.
+    np.seterr(over="ignore")
     loop = asyncio.get_running_loop()
+    _allow_files(config.limits.max_connections + SPARE_FILES)
+    try:
+        tls = None if config.tls is None else Tls(config.tls)
+        tokens = None if config.token_file is None else TokenFile(config.token_file)
+    except (OSError, TokenFileError) as error:
+        return _fail(config, FailureReason.INTERNAL, _unreadable(error))
     # Drawn by the pod's own name: pods that hand on the same share do not do it in step.
-    app = App(config.model_name, __version__, time.perf_counter, Random(config.pod_uid))
+    app = App(config.model_name, __version__, time.perf_counter, Random(config.pod_uid), tls)
+    handler = app.serving if tokens is None else Guard(tokens, app.serving, app.refused)
     serving, metrics = (Connections(config.limits, loop.time) for _ in range(2))
 
     def apply(traffic: Traffic) -> None:
@@ -75,13 +105,14 @@ async def serve(config: Config) -> int:
         serving.told_to_close = traffic.close
 
     traffic = TrafficFile(config.traffic_file, apply)
+    keys = None if config.feedback_key_file is None else KeyFile(config.feedback_key_file)
     stop = Stop()
     loop.add_signal_handler(signal.SIGTERM, stop.ask, config.drain)
     loop.add_signal_handler(signal.SIGINT, stop.ask, DrainPolicy(idle=0.0, settle=0.0, timeout=config.drain.timeout))
     try:
         servers = [
-            await _listen(config.host, config.http_port, serving, app.serving, app.refused),
-            await _listen(config.host, config.metrics_port, metrics, app.metrics, _not_counted),
+            await _listen(config.host, config.http_port, serving, handler, app.refused, tls),
+            await _listen(config.host, config.metrics_port, metrics, app.metrics, _not_counted, None),
         ]
     except OSError as error:
         return _fail(config, FailureReason.INTERNAL, f"cannot listen on {config.host}: {error.strerror}")
@@ -89,10 +120,10 @@ async def serve(config: Config) -> int:
     log.info("listening", extra={"host": config.host, "http_port": ports[0], "metrics_port": ports[1]})
     tasks = [asyncio.create_task(each.keep_sweeping()) for each in (serving, metrics)]
     try:
-        code = await _load(config, app, traffic, started, ports[0], stop)
+        code = await _load(config, app, traffic, keys, started, ports[0], stop)
         if code is not None:
             return code
-        tasks.append(asyncio.create_task(traffic.keep_looking()))
+        tasks += [asyncio.create_task(each.keep_looking()) for each in (traffic, keys, tls, tokens) if each is not None]
         await _drain(app, serving, await stop.asked)
         return 0
     finally:
@@ -103,20 +134,46 @@ async def serve(config: Config) -> int:
         app.close()
 
 
+def _allow_files(wanted: int) -> None:
+    """Each connection is a file descriptor, and many systems begin with 1024 where far more are allowed."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    most = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+    if soft != resource.RLIM_INFINITY and soft < most:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
+
+
 async def _listen(
-    host: str, port: int, connections: Connections, router: Router, refused: Callable[[Request, Response], None]
+    host: str,
+    port: int,
+    connections: Connections,
+    handler: Handler,
+    refused: Callable[[Request, Response], None],
+    tls: Tls | None,
 ) -> asyncio.Server:
     loop = asyncio.get_running_loop()
     return await loop.create_server(
-        lambda: HttpProtocol(connections, router, refused, loop.time), host, port, backlog=BACKLOG, reuse_address=True
+        lambda: HttpProtocol(connections, handler, refused, loop.time),
+        host,
+        port,
+        backlog=BACKLOG,
+        reuse_address=True,
+        ssl=None if tls is None else tls.listening,
+        ssl_handshake_timeout=None if tls is None else HANDSHAKE_SECONDS,
+        ssl_shutdown_timeout=None if tls is None else SHUTDOWN_SECONDS,
     )
+
+
+def _unreadable(error: OSError | TokenFileError) -> str:
+    return f"the TLS or token files cannot be used: {error}"
 
 
 def _not_counted(request: Request, response: Response) -> None:
     """Refusals on the metrics port are no inference requests."""
 
 
-async def _load(config: Config, app: App, traffic: TrafficFile, started: float, port: int, stop: Stop) -> int | None:
+async def _load(
+    config: Config, app: App, traffic: TrafficFile, keys: KeyFile | None, started: float, port: int, stop: Stop
+) -> int | None:
     """Load and become ready. An exit code when the process must end instead."""
     begun = time.perf_counter()
     loading = asyncio.get_running_loop().run_in_executor(None, models.load, config.bundle, config.expected_digest)
@@ -134,17 +191,30 @@ async def _load(config: Config, app: App, traffic: TrafficFile, started: float, 
     revision = config.environment.get("MODELCYCLE_REVISION", "")
     # A restarted container finds its annotation as it was: it is applied before the first request.
     traffic.look()
-    app.start_serving(model, Counters(model, revision, config.pod_uid, started))
+    counters = Counters(model, revision, config.pod_uid, started, latency_bounds(config.latency_objective))
+    explanations = Explanations(config.model_name, model, config.bundle)
+    app.start_serving(model, counters, _feedback(config, model, revision, keys), explanations)
     gc.collect()
     gc.freeze()
     _announce(config, model, port, time.perf_counter() - begun)
     return None
 
 
+def _feedback(config: Config, model: models.Model, revision: str, keys: KeyFile | None) -> Feedback | None:
+    if keys is None:
+        return None
+    keys.look()
+    policy = Policy(config.feedback_max_age, config.feedback_remembered)
+    return Feedback(model.profile, revision, keys, policy, time.time, Random())
+
+
 def _announce(config: Config, model: models.Model, port: int, seconds: float) -> None:
     host = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(config.host, config.host)
-    url = f"http://{host}:{port}/v2/models/{config.model_name}/infer"
+    url = f"{'http' if config.tls is None else 'https'}://{host}:{port}{oip.model_path(config.model_name)}/infer"
     example = oip.example_request(model.signature).decode()
+    options = "" if config.tls is None else " -k"
+    if config.token_file is not None:
+        options += f' -H "Authorization: Bearer $(head -n1 {config.token_file})"'
     log.info(
         "ready",
         extra={
@@ -155,7 +225,7 @@ def _announce(config: Config, model: models.Model, port: int, seconds: float) ->
             "run_microseconds": round(model.expected_seconds(1) * 1e6, 1),
             "load_seconds": round(seconds, 3),
             "infer_url": url,
-            "curl": f"curl -s -H 'Content-Type: application/json' -d '{example}' {url}",
+            "curl": f"curl -s{options} -H 'Content-Type: application/json' -d '{example}' {url}",
         },
     )
 

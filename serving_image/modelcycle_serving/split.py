@@ -1,8 +1,10 @@
-"""Which requests are handed on: a share that is exact over every prefix and blind to the rhythm of the traffic.
+"""Which requests are handed on: a share exact over every prefix and blind to the traffic's rhythm, or one that sticks to a key.
 
-Owns the sequence, nothing else. Randomness comes in as data, so that a pod's sequence can be repeated.
+Owns the sequence and the place of a key, nothing else. Randomness comes in as data, so that a pod's sequence can be repeated; a
+key's place is the same in every pod, process and version. Never keeps a key.
 """
 
+from hashlib import sha256
 from random import Random
 from typing import Final
 
@@ -40,3 +42,12 @@ class Split:
     def _draw(self) -> int:
         """Uniform over 1 to SHARE_DENOMINATOR; the last one is due when the stretch has passed."""
         return 1 + self._random.randrange(SHARE_DENOMINATOR)
+
+
+def place(salt: bytes, key: bytes) -> int:
+    """Where a key falls, from 0 to SHARE_DENOMINATOR - 1; it is handed on while that is below the share.
+
+    The first 8 bytes of SHA-256 over salt, a zero byte and key, as a big-endian number h: h * SHARE_DENOMINATOR / 2^64, rounded
+    down. So who is handed on at one share is so at every larger one, and another salt places the same key independently.
+    """
+    return int.from_bytes(sha256(b"%s\0%s" % (salt, key)).digest()[:8]) * SHARE_DENOMINATOR >> 64

@@ -93,6 +93,27 @@ def test_vectorised_counts_equal_the_documented_rule(case: tuple[Profile, NDArra
     assert dict(zip(counter.input_series, counter.input_counts.tolist(), strict=True)) == expected
 
 
+codes = st.sampled_from([0.0, 1.0, 2.0, 5.0])
+
+
+@st.composite
+def coded(draw: st.DrawFn) -> tuple[Profile, NDArray[np.float32]]:
+    column = np.repeat(np.array(draw(st.lists(codes, min_size=1, unique=True)), np.float32), 5)[:, None]
+    rows = draw(hnp.arrays(np.float32, (draw(st.integers(0, 600)), 1), elements=codes | values, fill=codes))
+    return build(["c"], column, ValueOutputs(column[:, 0])), rows
+
+
+@given(coded())
+def test_unseen_is_every_number_that_is_no_value_of_the_reference(case: tuple[Profile, NDArray[np.float32]]) -> None:
+    profile, rows = case
+    counter = BinCounter(profile)
+    counter.add_inputs(rows)
+    known = set(profile.features[0].values)
+    expected = sum(float(value) not in known for value in rows[:, 0] if not np.isnan(value))
+    assert counter.unseen_counts.tolist() == [expected]
+    assert per_feature(counter) == {"c": len(rows)}
+
+
 @given(served(), st.integers(0, 40))
 def test_batches_and_merged_counters_give_the_same_counts(
     case: tuple[Profile, NDArray[np.float32], Outputs], cut: int
@@ -107,6 +128,7 @@ def test_batches_and_merged_counters_give_the_same_counts(
     right.add_outputs(outputs)
     left.merge(right)
     assert left.input_counts.tolist() == whole.input_counts.tolist()
+    assert left.unseen_counts.tolist() == whole.unseen_counts.tolist()
     assert left.output_counts.tolist() == whole.output_counts.tolist()
 
 

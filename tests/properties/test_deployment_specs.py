@@ -17,7 +17,10 @@ SPECS = st.fixed_dictionaries(
     {
         "model": st.sampled_from([model(letter) for letter in LETTERS]),
         "server": st.fixed_dictionaries({"replicas": st.integers(1, 2)}),
-        "strategy": st.sampled_from([{"canary": {"guardWindow": window}} for window in ("2s", "5s")]),
+        "strategy": st.sampled_from(
+            [{"canary": {"guardWindow": window}} for window in ("2s", "5s")]
+            + [{"canary": {"guardWindow": "2s", "steps": [{"shadow": {"weight": 50, "duration": "3s"}}]}}]
+        ),
         "revisionHistoryLimit": st.integers(0, 2),
         "progressDeadlineSeconds": st.just(20),
     },

@@ -10,7 +10,7 @@ from typing import Any
 
 from modelcycle_bundle.contract import TrialResult, TrialTask
 from modelcycle_bundle.outputs import Outputs
-from modelcycle_training import bundling, conversion, data, estimators, fitting, metrics, parity
+from modelcycle_training import bundling, conversion, data, estimators, fitting, hit_rates, metrics, parity
 from modelcycle_training.candidate import CandidatePlace, candidate_place, manifest_of
 from modelcycle_training.context import Context
 from modelcycle_training.failures import TaskFailed
@@ -58,6 +58,7 @@ class _Attempt:
         fit = fitting.fit(estimator, parts.train)
         self._context.log("fitted", seconds=round(fit.seconds, 3), warnings=list(fit.warnings))
         exported = conversion.export(estimator, learning, len(features))
+        exported = replace(exported, model=hit_rates.counted(exported.model, parts.train.inputs))
         model = conversion.load(exported)
         with fitting.trainer_errors(parts.train.labels):
             gate = parity.check(estimator, model, parts.train.inputs, parts.holdout.inputs)

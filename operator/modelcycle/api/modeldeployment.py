@@ -175,6 +175,9 @@ class Spec:
     server: Server
     canary: CanaryStrategy = DEFAULT_STRATEGY
     canary_timeout: timedelta = DEFAULT_CANARY_TIMEOUT
+    sticky_header: str = ""
+    """In lower case; "" when every request is drawn by itself."""
+    test_header: bool = False
     approval: Approval = Approval.NONE
     requests: tuple[UserRequest, ...] = ()
     guard_window: timedelta = DEFAULT_GUARD_WINDOW
@@ -197,6 +200,8 @@ def parse(spec: Mapping[str, Any]) -> Spec:
         canary_timeout=short_duration(
             "spec.traffic.canaryTimeout", traffic.get("canaryTimeout"), DEFAULT_CANARY_TIMEOUT
         ),
+        sticky_header=_header(mapping(traffic, "spec.traffic", "sticky"), "spec.traffic.sticky"),
+        test_header=traffic.get("testHeader") is True,
         approval=rollout.parse_approval(mapping(spec, "spec", "approval")),
         requests=rollout.parse_requests(spec.get("requests", ())),
         guard_window=duration("spec.strategy.canary.guardWindow", canary.get("guardWindow"), DEFAULT_GUARD_WINDOW),
@@ -220,6 +225,15 @@ def _source(model: Mapping[str, Any]) -> ModelSource:
         raise SpecError("spec.model.digest: expected sha256:<64 hex digits>")
     secret = text(mapping(model, "spec.model", "secretRef"), "spec.model.secretRef", "name")
     return ModelSource(uri, digest, experiment, secret)
+
+
+def _header(sticky: Mapping[str, Any], path: str) -> str:
+    name = text(sticky, path, "header")
+    if name is not None and not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9-]{0,62}", name):
+        raise SpecError(f"{path}.header: expected the name of a request header, of letters, digits and dashes")
+    if sticky and name is None:
+        raise SpecError(f"{path}.header: required")
+    return (name or "").lower()
 
 
 def _server(server: Mapping[str, Any]) -> Server:

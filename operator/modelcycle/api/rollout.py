@@ -86,7 +86,16 @@ class Analysis:
     """Wait for the evidence."""
 
 
-Step = SetWeight | Pause | Analysis
+@dataclass(frozen=True, slots=True)
+class Shadow:
+    """Copy a share, of SHARE_DENOMINATOR, of the requests that stable answers to the canary, for `duration`."""
+
+    share: int
+    duration: timedelta
+
+
+Step = SetWeight | Pause | Analysis | Shadow
+_STEPS: Final = ("setWeight", "pause", "analysis", "shadow")
 DEFAULT_STEPS: Final[tuple[Step, ...]] = (SetWeight(500), Analysis(), SetWeight(2500), Analysis())
 
 
@@ -172,14 +181,25 @@ def percent(share: int) -> str:
 
 
 def _step(raw: object, path: str) -> Step:
-    if not isinstance(raw, Mapping) or len(known := [k for k in ("setWeight", "pause", "analysis") if k in raw]) != 1:
-        raise SpecError(f"{path}: a step names exactly one of setWeight, pause and analysis")
+    if not isinstance(raw, Mapping) or len(known := [name for name in _STEPS if name in raw]) != 1:
+        raise SpecError(f"{path}: a step names exactly one of {', '.join(_STEPS[:-1])} and {_STEPS[-1]}")
     if known == ["setWeight"]:
         return SetWeight(_weight(raw["setWeight"], f"{path}.setWeight"))
     if known == ["analysis"]:
         return Analysis()
+    if known == ["shadow"]:
+        return _shadow(mapping(raw, path, "shadow"), f"{path}.shadow")
     wait = mapping(raw, path, "pause").get("duration")
     return Pause(None if wait is None else duration(f"{path}.pause.duration", wait, timedelta(0)))
+
+
+def _shadow(raw: Mapping[str, Any], path: str) -> Shadow:
+    share = _weight(raw.get("weight"), f"{path}.weight")
+    if not share:
+        raise SpecError(f"{path}.weight: nothing would be copied")
+    if raw.get("duration") is None:
+        raise SpecError(f"{path}.duration: a shadow step says how long it takes")
+    return Shadow(share, duration(f"{path}.duration", raw["duration"], timedelta(0)))
 
 
 def _weight(raw: object, path: str) -> int:

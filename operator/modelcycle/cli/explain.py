@@ -10,7 +10,17 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from modelcycle.api.fields import SpecError
-from modelcycle.api.rollout import Analysis, AnalysisSpec, CanaryStrategy, Pause, SetWeight, parse_strategy, percent
+from modelcycle.api.rollout import (
+    Analysis,
+    AnalysisSpec,
+    CanaryStrategy,
+    Pause,
+    SetWeight,
+    Shadow,
+    Step,
+    parse_strategy,
+    percent,
+)
 from modelcycle.cli import advice, views
 from modelcycle.cli.views import Metric, Object, items, part, short, text
 from modelcycle.stats.evidence import Counts, Design, Evidence, Look, log_absolute, log_promote, log_rollback, observe
@@ -109,7 +119,7 @@ def _progress(obj: Object, canary: Object) -> str:
     return f", step {at + 1} of {len(steps)}: {' | '.join(words)}"
 
 
-def _step(step: SetWeight | Pause | Analysis) -> str:
+def _step(step: Step) -> str:
     match step:
         case SetWeight(share):
             return f"setWeight {percent(share)}"
@@ -119,6 +129,8 @@ def _step(step: SetWeight | Pause | Analysis) -> str:
             return f"pause {duration}"
         case Analysis():
             return "analysis"
+        case Shadow(share, duration):
+            return f"shadow {percent(share)} for {duration}"
 
 
 def _strategy(obj: Object) -> CanaryStrategy:

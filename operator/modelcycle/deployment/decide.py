@@ -12,7 +12,7 @@ from typing import Any, Final
 from modelcycle.api.conditions import Outcome
 from modelcycle.api.modeldeployment import DeploymentReason as Reason
 from modelcycle.api.modeldeployment import Spec
-from modelcycle.api.rollout import Pause, SetWeight
+from modelcycle.api.rollout import Pause, SetWeight, Shadow
 from modelcycle.deployment.effects import effects, lingers, shares
 from modelcycle.deployment.progress import APPLY_BOUND
 from modelcycle.deployment.report import render
@@ -123,7 +123,7 @@ def _moments(spec: Spec, canary: Canary) -> Iterable[datetime]:
     if canary.traffic_at:
         yield canary.traffic_at + spec.canary.analysis.max_duration
     step = spec.canary.steps[canary.step] if canary.step < len(spec.canary.steps) else None
-    if isinstance(step, Pause) and step.duration is not None:
+    if isinstance(step, Pause | Shadow) and step.duration is not None:
         yield canary.since + step.duration
     if isinstance(step, SetWeight):
         yield canary.since + APPLY_BOUND

@@ -29,7 +29,14 @@ class TrafficIntent:
     """Revision whose pods hand requests on."""
     receiver: str = ""
     close: bool = False
+    shadow: int = 0
+    """Of ALL requests that pods of `sender` answer, how many `receiver` gets a copy of."""
     at: datetime | None = None
+
+    @property
+    def sends(self) -> bool:
+        """Whether `receiver` gets requests or copies of them."""
+        return bool(self.share or self.shadow)
 
     def changed(self, now: datetime, **to: Any) -> "TrafficIntent":
         """The next intent: `to` over this one, with the next `seq`."""
@@ -51,13 +58,14 @@ def from_plain(raw: Mapping[str, Any]) -> TrafficIntent:
         sender=raw.get("from", ""),
         receiver=raw.get("to", ""),
         close=raw.get("close", False),
+        shadow=raw.get("shadow", 0),
         at=parse_time(raw["at"]) if raw.get("at") else None,
     )
 
 
 def to_plain(intent: TrafficIntent) -> dict[str, Any]:
     """`status.traffic`."""
-    fields = {
+    fields: dict[str, Any] = {
         "seq": intent.seq,
         "rollout": intent.rollout,
         "share": intent.share,
@@ -65,4 +73,6 @@ def to_plain(intent: TrafficIntent) -> dict[str, Any]:
         "to": intent.receiver,
         "close": intent.close,
     }
+    if intent.shadow:
+        fields["shadow"] = intent.shadow
     return fields | ({"at": timestamp(intent.at)} if intent.at else {})

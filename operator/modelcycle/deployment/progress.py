@@ -10,13 +10,13 @@ from datetime import timedelta
 from typing import Final
 
 from modelcycle.api.modeldeployment import Spec
-from modelcycle.api.rollout import Analysis, Approval, OnInconclusive, Pause, SetWeight, percent
+from modelcycle.api.rollout import Analysis, Approval, OnInconclusive, Pause, SetWeight, Shadow, percent
 from modelcycle.deployment.commands import is_approved
 from modelcycle.deployment.counting import Fit, fit, is_overdue, is_read
 from modelcycle.deployment.intent import ALL, rollout_id
 from modelcycle.deployment.status import Canary, Grounds, Promotion, Retiring, RevisionRef, Stage, State
 from modelcycle.deployment.traffic import is_applied
-from modelcycle.deployment.transition import Happening, Transition, capacity, is_ready, label
+from modelcycle.deployment.transition import Happening, Transition, capacity, is_ready, label, step_of
 from modelcycle.deployment.world import World
 from modelcycle.stats.evidence import Verdict, verdict
 
@@ -31,6 +31,8 @@ def progress(world: World, spec: Spec, done: Transition) -> Transition:
     canary = done.state.canary
     if canary is None or spec.paused:
         return done
+    if done.state.traffic.shadow and not isinstance(step_of(spec, canary), Shadow):
+        return done.to(replace(done.state, traffic=done.state.traffic.changed(world.now, shadow=0)))
     if not is_ready(world, canary.ref.revision, capacity(spec, done.state, canary.ref.revision)):
         return done
     advance: dict[Stage, Callable[[World, Spec, Transition, Canary], Transition]] = {
@@ -46,7 +48,7 @@ def repeat(world: World, spec: Spec, done: Transition) -> Transition:
     """Tell a share once more, under a new seq, to pods that do not apply it: a kubelet can miss a change of an annotation, and an equal
     text would wake nobody."""
     state, canary = done.state, done.state.canary
-    if canary is None or not state.traffic.share or state.traffic.at is None or is_applied(world, state.traffic):
+    if canary is None or not state.traffic.sends or state.traffic.at is None or is_applied(world, state.traffic):
         return done
     if world.now - state.traffic.at < REPEAT_AFTER or world.now - canary.since >= APPLY_BOUND:
         return done
@@ -102,6 +104,8 @@ def _step(world: World, spec: Spec, done: Transition, canary: Canary) -> Transit
             return _next(world, done, canary) if over else done
         case Analysis():
             return _next(world, done, canary) if _proof(world, spec, done) else done
+        case Shadow(share, wait):
+            return _copy(world, spec, done, canary, share, wait)
 
 
 def _next(world: World, done: Transition, canary: Canary) -> Transition:
@@ -123,12 +127,24 @@ def _set_weight(world: World, spec: Spec, done: Transition, canary: Canary, shar
     return done.to(replace(given, analysis=analysis), Happening("WeightSet", "Step", note))
 
 
+def _copy(world: World, spec: Spec, done: Transition, canary: Canary, shadow: int, wait: timedelta) -> Transition:
+    """Copies are no requests of anybody: no evidence comes of them, and the share stays what it is."""
+    state = done.state
+    if state.traffic.shadow == shadow and state.traffic.rollout == canary.rollout:
+        return _next(world, done, canary) if world.now - canary.since >= wait else done
+    if is_approval_missing(world, spec, state) or state.stable is None or not _can_hand_on(world, state.stable, canary):
+        return done
+    given = _give(world, state, state.stable, canary, state.traffic.share, shadow)
+    note = f"copies of {percent(shadow)} % of the requests go to {label(canary.ref)}"
+    return done.to(given, Happening("ShadowSet", "Step", note))
+
+
 def _can_hand_on(world: World, stable: RevisionRef, canary: Canary) -> bool:
     return world.address(canary.ref.revision) is not None and bool(world.answering(stable.revision))
 
 
-def _give(world: World, state: State, stable: RevisionRef, canary: Canary, share: int) -> State:
-    """The canary gets a share of the requests that reach stable's pods."""
+def _give(world: World, state: State, stable: RevisionRef, canary: Canary, share: int, shadow: int = 0) -> State:
+    """The canary gets a share of the requests that reach stable's pods, and copies of a share of the others."""
     told = replace(canary, since=world.now, traffic_at=canary.traffic_at or (world.now if share else None))
     intent = state.traffic.changed(
         world.now,
@@ -137,6 +153,7 @@ def _give(world: World, state: State, stable: RevisionRef, canary: Canary, share
         sender=stable.revision,
         receiver=canary.ref.revision,
         close=False,
+        shadow=shadow,
     )
     return replace(state, canary=told, traffic=intent)
 

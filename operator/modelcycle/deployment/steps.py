@@ -119,7 +119,7 @@ def _retire(world: World, spec: Spec, done: Transition) -> Transition:
 def _rest(world: World, spec: Spec, done: Transition) -> Transition:
     """Without a canary and a retiring revision nothing is handed on, whatever was lost of the status on the way here."""
     state = done.state
-    if state.canary or state.retiring or not (state.traffic.share or state.traffic.close):
+    if state.canary or state.retiring or not (state.traffic.sends or state.traffic.close):
         return done
     return replace(done, state=without_canary(state, world.now))
 
@@ -153,7 +153,9 @@ def _start(world: World, spec: Spec, done: Transition) -> Transition:
         canary=canary,
         retiring=None if warm else state.retiring,
         rejected=tuple(item for item in state.rejected if item.ref.revision != wanted),
-        traffic=state.traffic.changed(world.now, rollout=rollout, share=0, sender=sender, receiver=wanted, close=False),
+        traffic=state.traffic.changed(
+            world.now, rollout=rollout, share=0, shadow=0, sender=sender, receiver=wanted, close=False
+        ),
         analysis=None,
     )
     note = f"{label(ref)} starts with {capacity(spec, started, wanted)} replicas; {target.uri}"

@@ -28,7 +28,7 @@ def instructions(world: World, spec: Spec, intent: TrafficIntent, revisions: Ite
 
 def _text(world: World, spec: Spec, intent: TrafficIntent, pod: PodView) -> str | None:
     """None: there is nothing to tell."""
-    if pod.revision != intent.sender or intent.share == 0:
+    if pod.revision != intent.sender or not intent.sends:
         return None if _hands_on_nothing(pod) else to_text(Traffic(rollout=intent.rollout, seq=intent.seq))
     target = world.address(intent.receiver)
     if target is None or not pod.ready:
@@ -41,6 +41,9 @@ def _text(world: World, spec: Spec, intent: TrafficIntent, pod: PodView) -> str 
             target=target,
             timeout=spec.canary_timeout.total_seconds(),
             close=intent.close,
+            shadow=intent.shadow,
+            sticky=spec.sticky_header,
+            test_header=spec.test_header,
         )
     )
 
@@ -50,7 +53,7 @@ def _hands_on_nothing(pod: PodView) -> bool:
         told = parse(pod.traffic or "")
     except TrafficError:
         return False  # written by somebody else: whatever the pod makes of it, it is told anew
-    return told.share == 0 and not told.close
+    return not (told.share or told.shadow or told.close)
 
 
 def is_told(world: World, revision: str) -> bool:
@@ -69,7 +72,7 @@ def _target(pod: PodView) -> str:
 def is_applied(world: World, intent: TrafficIntent) -> bool:
     """Whether every Ready pod of the sender said, when it was read last, that it applies the intent."""
     pods = world.answering(intent.sender)
-    if intent.share == 0:
+    if not intent.sends:
         return all(_hands_on_nothing(pod) for pod in pods)
     seen = _applied_seqs(world, intent.rollout)
     return bool(pods) and all(seen.get(pod.uid, -1) >= intent.seq for pod in pods)

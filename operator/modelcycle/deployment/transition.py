@@ -9,7 +9,7 @@ from datetime import datetime
 
 from modelcycle.api.modeldeployment import DeploymentReason as Reason
 from modelcycle.api.modeldeployment import Spec
-from modelcycle.api.rollout import SetWeight
+from modelcycle.api.rollout import SetWeight, Shadow, Step
 from modelcycle.deployment.counting import UNSEEN, Counting
 from modelcycle.deployment.diagnose import Problem, diagnose
 from modelcycle.deployment.manifests import deployment_name
@@ -49,7 +49,7 @@ class Transition:
 def without_canary(state: State, now: datetime) -> State:
     """No canary, and no request for one: the share is 0 in the same write that forgets it."""
     intent = state.traffic
-    stopped = intent.changed(now, share=0, close=False) if intent.share or intent.close else intent
+    stopped = intent.changed(now, share=0, shadow=0, close=False) if intent.sends or intent.close else intent
     return replace(state, canary=None, traffic=stopped)
 
 
@@ -79,8 +79,16 @@ def capacity(spec: Spec, state: State, revision: str) -> int:
     canary, full = state.canary, spec.server.replicas
     if canary is None or canary.ref.revision != revision or canary.stage not in (Stage.STARTING, Stage.STEPS):
         return full
-    share = max(_weight_of(spec, canary.step), state.traffic.share)
+    step = step_of(spec, canary)
+    copied = step.share if isinstance(step, Shadow) else 0
+    share = max(_weight_of(spec, canary.step), copied, state.traffic.share, state.traffic.shadow)
     return max(1, math.ceil(full * share / SHARE_DENOMINATOR))
+
+
+def step_of(spec: Spec, canary: Canary) -> Step | None:
+    """The step a canary is at; None before the first and behind the last."""
+    steps = spec.canary.steps
+    return steps[canary.step] if canary.stage is Stage.STEPS and canary.step < len(steps) else None
 
 
 def _weight_of(spec: Spec, step: int) -> int:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from modelcycle.api.conditions import Condition, Outcome
 from modelcycle.api.modeldeployment import DeploymentCondition, Spec
 from modelcycle.api.modeldeployment import DeploymentReason as Reason
-from modelcycle.api.rollout import Approval, Pause, percent
+from modelcycle.api.rollout import Approval, Pause, Shadow, percent
 from modelcycle.deployment.counting import CountsState, is_overdue
 from modelcycle.deployment.forecast import duration, remaining, rounded
 from modelcycle.deployment.progress import APPLY_BOUND, is_approval_missing
@@ -159,6 +159,9 @@ def _compared(world: World, spec: Spec, done: Transition, canary: Canary) -> Ver
         wait = "until a Promote request" if step.duration is None else f"for {duration(step.duration.total_seconds())}"
         text = f"{where}: paused {wait}; {_evidence(world, state)}"
         return Verdict(Outcome.RECONCILING, Reason.CANARY_PAUSED, text)
+    if canary.stage is Stage.STEPS and isinstance(step, Shadow):
+        text = f"{where}: copies of {percent(step.share)} % go to it for {duration(step.duration.total_seconds())}, no evidence"
+        return Verdict(Outcome.RECONCILING, Reason.CANARY_IN_PROGRESS, text)
     return Verdict(Outcome.RECONCILING, Reason.CANARY_IN_PROGRESS, f"{where}: {_evidence(world, state)}")
 
 

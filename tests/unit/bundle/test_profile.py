@@ -57,6 +57,46 @@ def test_infinities_lie_outside_the_guards() -> None:
     assert (feature.counts[0], feature.counts[-2]) == (1, 2)
 
 
+CODES = [0.0] * 40 + [1.0] * 40 + [3.0] * 5 + [np.nan] * 2
+
+
+def test_a_column_of_codes_keeps_its_values() -> None:
+    assert feature_of(CODES).values == (0.0, 1.0, 3.0)
+    assert feature_of(np.repeat(np.arange(20), 5)).values == tuple(range(20))
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        pytest.param([*CODES, 4.0], id="one value is rare: others were missed"),
+        pytest.param(np.repeat(np.arange(21), 5), id="too many values"),
+        pytest.param([0.5] * 40, id="no whole numbers"),
+        pytest.param([np.nan, np.inf] * 40, id="no numbers"),
+    ],
+)
+def test_a_column_of_anything_else_keeps_none(values: Any) -> None:
+    assert feature_of(values).values == ()
+
+
+def test_numbers_that_the_reference_never_held_are_unseen_wherever_they_lie() -> None:
+    counter = BinCounter(build(["x", "y"], np.hstack([column(CODES)] * 2), ValueOutputs(np.zeros(1, np.float32))))
+    for value in (0.0, -0.0, 3.0, 2.0, 0.5, -1.0, np.inf, np.nan):
+        counter.add_inputs(np.array([[value, 1.0]], np.float32))
+    assert counter.unseen_series == ("x", "y")
+    assert counter.unseen_counts.tolist() == [4, 0]
+    assert counter.input_counts.sum() == 16, "they are in their bins as well"
+
+
+def test_only_a_profile_with_codes_says_what_older_readers_do_not_know() -> None:
+    codes = build(["x"], column(CODES), ValueOutputs(np.zeros(1, np.float32)))
+    plain = build(["x"], column(range(99)), ValueOutputs(np.zeros(1, np.float32)))
+    assert (codes.version, plain.version) == (2, 1)
+    assert Profile.parse(codes.to_json()) == codes
+    assert "values" not in plain.to_json()
+    with pytest.raises(ProfileError, match="version 1 does not fit"):
+        Profile.parse(codes.to_json().replace('"version":2', '"version":1'))
+
+
 def test_every_class_has_series_though_never_predicted() -> None:
     outputs = ClassOutputs(np.array(["ok", "ok"], dtype=object), np.array([[0.9, 0.1], [0.8, 0.2]], np.float32))
     profile = build(["x"], column([1.0]), outputs, ["ok", "scrap"])
@@ -120,6 +160,10 @@ VALID = json.loads(build(["x"], column(range(100)), ValueOutputs(np.arange(9, dt
     ("path", "value"),
     [
         (("version",), 2),
+        (("version",), 3),
+        (("version",), True),
+        (("features", 0, "values"), [1.0]),
+        (("output", "values"), [1.0]),
         (("rows",), -1),
         (("rows",), 99),
         (("features",), []),

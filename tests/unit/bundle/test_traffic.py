@@ -18,9 +18,13 @@ COMMON = {
     "seq": st.integers(0, 2**63),
     "timeout": st.integers(1, 60_000).map(lambda milliseconds: milliseconds / 1000),
     "close": st.booleans(),
+    "sticky": st.just("") | st.from_regex(r"[a-z0-9][a-z0-9-]{0,62}", fullmatch=True),
+    "test_header": st.booleans(),
 }
+SENDING = {"rollout": ROLLOUTS, "target": TARGETS, **COMMON}
 TRAFFICS = st.one_of(
-    st.builds(Traffic, rollout=ROLLOUTS, share=st.integers(1, SHARE_DENOMINATOR), target=TARGETS, **COMMON),
+    st.builds(Traffic, share=st.integers(1, SHARE_DENOMINATOR), shadow=st.integers(0, SHARE_DENOMINATOR), **SENDING),
+    st.builds(Traffic, share=st.just(0), shadow=st.integers(1, SHARE_DENOMINATOR), **SENDING),
     st.builds(Traffic, rollout=ROLLOUTS | st.just(""), share=st.just(0), target=TARGETS | st.just(""), **COMMON),
 )
 VALID = {
@@ -45,6 +49,13 @@ def test_every_traffic_survives_its_text_and_equal_values_are_equal_texts(traffi
     assert parse(text) == traffic
     assert to_text(parse(text)) == text
     assert parse(json.dumps(json.loads(text), indent=2)) == traffic
+
+
+def test_text_without_the_later_fields_is_what_the_first_release_wrote() -> None:
+    """An upgrade of the operator rewrites no pod's annotation."""
+    first = '{"close":false,"rollout":"aabbcc-00112233","seq":3,"share":"0.0500","target":"10.96.0.7:8080","timeout":"1.000"}'
+    assert to_text(Traffic("aabbcc-00112233", 3, 500, "10.96.0.7:8080")) == first
+    assert parse(first) == Traffic("aabbcc-00112233", 3, 500, "10.96.0.7:8080")
 
 
 @pytest.mark.parametrize("text", ["", "  \n", to_text(Traffic())])
@@ -93,6 +104,29 @@ def test_a_bad_field_is_refused_by_name(field: str, value: Any) -> None:
         parse(json.dumps(without))
 
 
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        *[("shadow", value) for value in ("1.0001", "-0.1", "1e-3", 0.5, True, None)],
+        *[("sticky", value) for value in ("", "X-User", "-x", "x user", "x:y", "x\n", "a" * 64, 7, None)],
+    ],
+)
+def test_a_bad_later_field_is_refused_by_name_and_may_be_left_out(field: str, value: Any) -> None:
+    with pytest.raises(TrafficError, match=f"^{field}"):
+        parse(json.dumps({**VALID, field: value}))
+
+
+@pytest.mark.parametrize("missing", ["rollout", "target"])
+def test_a_copy_needs_a_name_and_a_place_too(missing: str) -> None:
+    with pytest.raises(TrafficError, match=f"^{missing}"):
+        parse(json.dumps({**VALID, "share": "0.0000", "shadow": "0.1000", missing: ""}))
+
+
+def test_only_true_lets_a_test_pick_its_arm() -> None:
+    assert parse(json.dumps({**VALID, "testHeader": True})).test_header
+    assert not any(parse(json.dumps({**VALID, "testHeader": value})).test_header for value in (False, "true", 1, None))
+
+
 @given(
     junk=st.one_of(
         JUNK.map(json.dumps), st.text(max_size=40), JUNK.map(lambda each: json.dumps({**VALID, "share": each}))
@@ -105,7 +139,7 @@ def test_junk_is_refused_or_is_a_traffic_that_can_be_applied(junk: str) -> None:
     except TrafficError:
         return
     assert 0 <= traffic.share <= SHARE_DENOMINATOR
-    assert not traffic.share or (traffic.rollout and traffic.target)
+    assert not (traffic.share or traffic.shadow) or (traffic.rollout and traffic.target)
     assert parse(to_text(traffic)) == traffic
 
 

@@ -6,9 +6,10 @@ import socket
 import struct
 import threading
 import time
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from random import Random
 
 from modelcycle_bundle import metric_names
 from modelcycle_bundle.traffic import Traffic, to_text
@@ -184,7 +185,11 @@ class Stable:
         self, target: str, share: int, rollout: str = "", timeout: float = 20.0, *, close: bool = False
     ) -> None:
         """Write the annotation and wait until it is applied."""
-        self.applied = Traffic(rollout or self.rollout(), self.applied.seq + 1, share, target, timeout, close)
+        self.tell(Traffic(rollout or self.rollout(), 0, share, target, timeout, close))
+
+    def tell(self, traffic: Traffic) -> None:
+        """Write an annotation under the next seq and wait until it is applied."""
+        self.applied = replace(traffic, seq=self.applied.seq + 1)
         self.write(to_text(self.applied))
         self.until_seq(self.applied.seq)
 
@@ -212,6 +217,15 @@ class Stable:
                 found[f"{named['arm']} {named['outcome']}"] = int(value)
         return found
 
+    def series(self, name: str, *labels: str) -> dict[str, float]:
+        """Values of one metric of the rollout that is applied, by the values of these labels; zeros left out."""
+        found = {}
+        for each, value in self.server.samples().get(name, {}).items():
+            named = dict(each)
+            if value and named["rollout"] == self.applied.rollout:
+                found[" ".join(named[label] for label in labels)] = value
+        return found
+
     def open_files(self) -> int:
         return len(os.listdir(f"/proc/{self.server.process.pid}/fd"))
 
@@ -219,6 +233,44 @@ class Stable:
         """Resident bytes."""
         pages = Path(f"/proc/{self.server.process.pid}/statm").read_text().split()[1]
         return int(pages) * os.sysconf("SC_PAGE_SIZE")
+
+
+class Service:
+    """What a cluster puts in front of pods: each new connection goes to one of them, drawn at random, and stays there."""
+
+    def __init__(self, ports: Sequence[int], random: Random) -> None:
+        self._ports = ports
+        self._random = random
+        self._listening = socket.create_server(("127.0.0.1", 0), backlog=512)
+        self.target = f"127.0.0.1:{self._listening.getsockname()[1]}"
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    def __enter__(self) -> "Service":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        with contextlib.suppress(OSError):
+            self._listening.shutdown(socket.SHUT_RDWR)
+        self._listening.close()
+
+    def _accept(self) -> None:
+        while True:
+            try:
+                near, _ = self._listening.accept()
+            except OSError:
+                return
+            far = socket.create_connection(("127.0.0.1", self._random.choice(self._ports)))
+            for one, other in ((near, far), (far, near)):
+                threading.Thread(target=_pipe, args=(one, other), daemon=True).start()
+
+
+def _pipe(one: socket.socket, other: socket.socket) -> None:
+    with contextlib.suppress(OSError):
+        while data := one.recv(65536):
+            other.sendall(data)
+    for each in (one, other):
+        with contextlib.suppress(OSError):
+            each.shutdown(socket.SHUT_RDWR)
 
 
 def start(bundle: Path, folder: Path, *flags: str) -> Stable:

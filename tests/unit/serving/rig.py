@@ -14,7 +14,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnx
 import onnxruntime
+from onnx import helper
 from prometheus_client.parser import text_string_to_metric_families
 from skl2onnx import convert_sklearn
 from skl2onnx.common.data_types import FloatTensorType, Int64TensorType, StringTensorType
@@ -43,6 +45,30 @@ def regressor() -> bytes:
     return _convert(
         LinearRegression().fit(TABLE, TABLE.sum(axis=1)), [("prediction", FloatTensorType([None, 1]))], None
     )
+
+
+def centred() -> bytes:
+    """ONNX of a graph that no estimator makes: each answer depends on the mean of all rows of its run."""
+    numbers = onnx.TensorProto.FLOAT
+    width = len(FEATURES)
+    graph = helper.make_graph(
+        [
+            helper.make_node("ReduceMean", ["input", "rows"], ["mean"]),
+            helper.make_node("Sub", ["input", "mean"], ["centred"]),
+            helper.make_node("ReduceSum", ["centred", "columns"], ["prediction"]),
+        ],
+        "centred",
+        [helper.make_tensor_value_info("input", numbers, [None, width])],
+        [helper.make_tensor_value_info("prediction", numbers, [None, 1])],
+        [
+            helper.make_tensor("rows", onnx.TensorProto.INT64, [1], [0]),
+            helper.make_tensor("columns", onnx.TensorProto.INT64, [1], [1]),
+        ],
+    )
+    raw: bytes = helper.make_model(
+        graph, opset_imports=[helper.make_opsetid("", 21)], ir_version=10
+    ).SerializeToString()
+    return raw
 
 
 def _convert(model: Any, outputs: list[tuple[str, Any]], options: dict[str, Any] | None) -> bytes:
@@ -191,6 +217,11 @@ def start(bundle: Path, *flags: str, environment: Mapping[str, str] | None = Non
     listening = server.wait_for("listening")
     server.http_port, server.metrics_port = listening["http_port"], listening["metrics_port"]
     return server
+
+
+def answered(samples: Mapping[str, Mapping[tuple[tuple[str, str], ...], float]], code: str) -> float:
+    """Inference requests answered with a status, whatever their arm."""
+    return sum(value for labels, value in samples["modelcycle_requests_total"].items() if dict(labels)["code"] == code)
 
 
 def feature_sums(samples: Mapping[str, Mapping[tuple[tuple[str, str], ...], float]]) -> dict[str, float]:

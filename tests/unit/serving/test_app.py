@@ -1,6 +1,5 @@
 """Long and failing model runs, in process: what the loop, the bound on pending work and the counters do."""
 
-import asyncio
 import json
 import threading
 from collections.abc import Callable, Iterator
@@ -13,9 +12,10 @@ import numpy as np
 import pytest
 
 from modelcycle_serving import model as models
-from modelcycle_serving.app import MAX_PENDING, App, Phase
+from modelcycle_serving.app import App, Phase
 from modelcycle_serving.counters import Counters
-from modelcycle_serving.http import Request, Response
+from modelcycle_serving.inference import MAX_PENDING
+from modelcycle_serving.messages import Answer, Request, Response
 from modelcycle_serving.oip import Outputs, Rows
 from unit.serving import rig
 
@@ -31,8 +31,12 @@ class Bench:
         self.app = App("m", "1", lambda: 0.0, Random(1))
         self.app.start_serving(self.model, Counters(model, "", "p", 0.0))
 
-    def ask(self, body: Any) -> "Response | asyncio.Future[Response]":
+    def ask(self, body: Any) -> Answer:
         return self.app.serving(Request(method=b"POST", path=INFER, body=json.dumps(body).encode()))
+
+    async def answer(self, body: Any) -> Response:
+        asked = self.ask(body)
+        return asked if isinstance(asked, Response) else await asked
 
     def get(self, path: bytes) -> int:
         response = self.app.serving(Request(method=b"GET", path=path))
@@ -67,10 +71,10 @@ async def test_long_runs_leave_the_loop_and_are_bounded(bundles: dict[str, Path]
     assert bench.get(b"/v2/health/live") == 200
     assert "modelcycle_rows_total 0\n" in bench.metrics()
     gate.set()
-    bodies = [json.loads((await future).body) for future in waiting if isinstance(future, asyncio.Future)]
+    bodies = [json.loads((await each).body) for each in waiting if not isinstance(each, Response)]
     assert [body["id"] for body in bodies] == [str(at) for at in range(MAX_PENDING)]
     assert f"modelcycle_rows_total {MAX_PENDING}\n" in bench.metrics()
-    assert isinstance(bench.ask(rig.matrix([[1, 2, 3]])), asyncio.Future), "there is room again"
+    assert not isinstance(bench.ask(rig.matrix([[1, 2, 3]])), Response), "there is room again"
     bench.app.close()
 
 
@@ -80,31 +84,28 @@ async def test_run_that_raises_is_500_and_counts_no_row(bundles: dict[str, Path]
         raise RuntimeError(f"cannot take {rows.tolist()}")
 
     bench = Bench(bundles["classes"], broken, seconds)
-    answer = bench.ask(rig.matrix([[73519.25, 2, 3]]))
-    response = answer if isinstance(answer, Response) else await answer
+    response = await bench.answer(rig.matrix([[73519.25, 2, 3]]))
     assert response.status == 500
     assert b"73519" not in response.body
     assert "modelcycle_rows_total 0\n" in bench.metrics()
-    assert 'modelcycle_requests_total{code="500"} 1\n' in bench.metrics()
+    assert 'modelcycle_requests_total{code="500",arm="stable",revision=""} 1\n' in bench.metrics()
     bench.app.close()
 
 
-def test_answer_that_is_not_finite_is_500(bundles: dict[str, Path]) -> None:
+async def test_answer_that_is_not_finite_is_500(bundles: dict[str, Path]) -> None:
     def nan(rows: Rows) -> Outputs:
         return {"label": np.array([0]), "probabilities": np.array([[np.nan, 1]], dtype=np.float32)}
 
-    response = Bench(bundles["classes"], nan, 0.0).ask(rig.matrix([[1, 2, 3]]))
-    assert isinstance(response, Response)
+    response = await Bench(bundles["classes"], nan, 0.0).answer(rig.matrix([[1, 2, 3]]))
     assert response.status == 500
 
 
-def test_class_that_the_profile_does_not_know_is_500_and_counts_nothing(bundles: dict[str, Path]) -> None:
+async def test_class_that_the_profile_does_not_know_is_500_and_counts_nothing(bundles: dict[str, Path]) -> None:
     def other(rows: Rows) -> Outputs:
         return {"label": np.array([7]), "probabilities": np.array([[0.5, 0.5]], dtype=np.float32)}
 
     bench = Bench(bundles["classes"], other, 0.0)
-    response = bench.ask(rig.matrix([[1, 2, 3]]))
-    assert isinstance(response, Response)
+    response = await bench.answer(rig.matrix([[1, 2, 3]]))
     assert response.status == 500
     counted = [line for line in bench.metrics().splitlines() if line.startswith("modelcycle_feature_total")]
     assert all(line.endswith(" 0") for line in counted)
@@ -132,13 +133,12 @@ def test_starting_server_is_live_but_neither_ready_nor_counting(bundles: dict[st
     assert [each.status for each in (infer, metrics, profile) if isinstance(each, Response)] == [503, 503, 503]
 
 
-def test_draining_server_answers_but_is_not_ready(bundles: dict[str, Path]) -> None:
+async def test_draining_server_answers_but_is_not_ready(bundles: dict[str, Path]) -> None:
     bench = Bench(bundles["classes"], None, 0.0)
     bench.app.start_drain()
     assert bench.app.phase is Phase.DRAINING
     assert bench.get(b"/v2/health/ready") == bench.get(b"/v2/models/m/ready") == 503
     assert bench.get(b"/v2/health/live") == 200
-    answer = bench.ask(rig.matrix([[1, 2, 3]]))
-    assert isinstance(answer, Response)
+    answer = await bench.answer(rig.matrix([[1, 2, 3]]))
     assert answer.status == 200
     assert "modelcycle_draining 1\n" in bench.metrics()

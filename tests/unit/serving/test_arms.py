@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import re
 import socket
 import threading
 from collections.abc import Callable
@@ -47,7 +48,7 @@ class Bench:
         lines = [line.rpartition(" ") for line in got.body.decode().splitlines()]
         kept = (metric_names.ARM_REQUESTS, metric_names.REQUESTS)
         return {
-            name.replace("modelcycle_", "").replace("_total", ""): value
+            re.sub(r'(requests{code="\d+")[^}]*', r"\1", name.replace("modelcycle_", "").replace("_total", "")): value
             for name, _, value in lines
             if name.startswith(kept) and value != "0"
         }

@@ -114,7 +114,7 @@ def test_slow_header_and_slow_body_are_timed_out(bundles: dict[str, Path]) -> No
         for client in (slow_head, slow_body):
             answer = client.answer()
             assert (answer.status, answer.headers["connection"]) == (408, "close")
-    assert server.samples()["modelcycle_requests_total"][(("code", "408"),)] == 1
+    assert rig.answered(server.samples(), "408") == 1
     server.process.send_signal(signal.SIGINT)
     assert server.end() == 0
 

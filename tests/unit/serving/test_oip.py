@@ -25,7 +25,7 @@ def tensor(**more: Any) -> dict[str, Any]:
 
 
 def parse(body: Any) -> InferRequest:
-    return parse_infer(body if isinstance(body, bytes) else json.dumps(body).encode(), SIGNATURE)
+    return parse_infer(body if isinstance(body, bytes) else json.dumps(body).encode(), None, SIGNATURE)
 
 
 def column(name: str, data: Any, **more: Any) -> dict[str, Any]:
@@ -60,7 +60,7 @@ def test_null_is_a_missing_value_of_any_datatype() -> None:
 def test_null_is_refused_by_name_where_the_card_says_so() -> None:
     body = json.dumps({"inputs": [tensor(data=[1, 2, 3, None])]}).encode()
     with pytest.raises(BadInput, match="b is missing"):
-        parse_infer(body, replace(SIGNATURE, accepts_missing=False))
+        parse_infer(body, None, replace(SIGNATURE, accepts_missing=False))
 
 
 def test_booleans_become_zero_and_one() -> None:
@@ -150,7 +150,7 @@ JSON_VALUES = st.recursive(
 def test_any_json_is_rows_or_a_refusal(name: Any, shape: Any, datatype: Any, data: Any, outputs: Any) -> None:
     body = {"inputs": [{"name": name, "shape": shape, "datatype": datatype, "data": data}], "outputs": outputs}
     try:
-        rows = parse_infer(orjson.dumps(body), SIGNATURE).rows
+        rows = parse_infer(orjson.dumps(body), None, SIGNATURE).rows
     except BadInput:
         return
     assert rows.shape[1] == 2
@@ -167,7 +167,7 @@ def test_float32_values_arrive_to_the_bit(values: list[float]) -> None:
 def test_answer_holds_the_chosen_outputs_in_the_asked_order() -> None:
     asked = parse({"id": "é", "inputs": [tensor()], "outputs": [{"name": "probabilities"}, {"name": "label"}]})
     arrays = {"label": np.array([0, 1]), "probabilities": np.array([[0.1, 0.9], [1, 0]], dtype=np.float32)}
-    answer = json.loads(encode_answer("m", "v", asked, arrays, SIGNATURE))
+    answer = json.loads(encode_answer("m", "v", asked, arrays, SIGNATURE).body)
     assert answer == {
         "model_name": "m",
         "model_version": "v",

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from modelcycle_bundle import metric_names
-from modelcycle_bundle.traffic import SHARE_DENOMINATOR
+from modelcycle_bundle import metric_names as names
+from modelcycle_bundle.traffic import SHARE_DENOMINATOR, Traffic
 from unit.serving import peers, rig
 
 ALL = SHARE_DENOMINATOR
@@ -63,7 +63,7 @@ def ended(loaders: list[rig.Loader], until: threading.Event) -> Counter[str]:
 
 
 def answered_here(stable: peers.Stable) -> int:
-    return int(stable.server.samples()[metric_names.REQUESTS][(("code", "200"),)])
+    return int(rig.answered(stable.server.samples(), "200"))
 
 
 def test_two_pods_that_hand_on_to_each_other_never_loop(pair: Pair) -> None:
@@ -76,6 +76,23 @@ def test_two_pods_that_hand_on_to_each_other_never_loop(pair: Pair) -> None:
             assert {client.infer(ROW).json["model_version"] for _ in range(20)} == {answering.version}
         assert asked.arms() == {"canary ok": 20}
     assert answered_here(pair.old) == answered_here(pair.new) == 20
+
+
+def test_two_pods_that_copy_to_each_other_under_load_answer_themselves_and_never_loop(pair: Pair) -> None:
+    """The models are the same but for the names of their classes."""
+    for each, other in ((pair.old, pair.new), (pair.new, pair.old)):
+        each.tell(Traffic(each.rollout(), 0, 0, pair.target(other), 20.0, shadow=ALL))
+    loaders, until = loaded(pair.old.server, 4)
+    peers.until(lambda: answered_here(pair.new) > 200)
+    by = ended(loaders, until)
+    assert set(by) == {pair.old.version}
+    peers.until(lambda: sum(pair.old.series(names.SHADOW_REQUESTS, "outcome").values()) == by.total())
+    found = pair.old.series(names.SHADOW_REQUESTS, "outcome")
+    assert set(found) <= {names.SHADOW_DIFFER, names.SHADOW_DROPPED}
+    assert answered_here(pair.new) == found[names.SHADOW_DIFFER]
+    assert answered_here(pair.old) == by.total()
+    assert pair.new.series(names.SHADOW_REQUESTS, "outcome") == {}
+    assert sum(pair.old.series(f"{names.SHADOW_DIFFERENCE}_sum").values()) < 1e-3
 
 
 def test_pod_that_hands_on_to_itself_answers(pair: Pair) -> None:

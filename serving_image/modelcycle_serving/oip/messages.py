@@ -1,0 +1,85 @@
+"""What the protocol's two sides exchange: a model's signature, a checked request, an answer, the client's mistake.
+
+Owns the types that the readers and writers of this package share with the rest of the server; holds no rule of the
+protocol.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+Rows = NDArray[np.float32]
+Outputs = Mapping[str, NDArray[Any]]
+
+INPUT: Final = "input"
+"""The tensor that holds all features; a client may send one tensor a feature instead."""
+HEADER_LENGTH: Final = "Inference-Header-Content-Length"
+"""HTTP header of the binary tensor extension, both ways: how many bytes of the body are JSON. The rest are tensors."""
+
+
+class BadInput(ValueError):
+    """The client's mistake: `field` is a path into its JSON, or the name of a header."""
+
+    def __init__(self, field: str, expected: str) -> None:
+        super().__init__(f"{field}: {expected}")
+
+
+@dataclass(frozen=True, slots=True)
+class OutputSpec:
+    """One output of the model. `shape` uses -1 for the rows."""
+
+    name: str
+    datatype: str
+    shape: tuple[int, ...]
+    classes: tuple[str, ...] = ()
+    """What the columns stand for, in their order."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Signature:
+    """What the model takes and gives. Features are in the order of the input's columns. A process has one: it is its
+    own identity."""
+
+    features: tuple[str, ...]
+    outputs: tuple[OutputSpec, ...]
+    accepts_missing: bool = False
+    """The estimator itself answers rows with missing values, as the card says; else what ONNX makes of them means
+    nothing."""
+
+    @property
+    def output_names(self) -> tuple[str, ...]:
+        """Names of the outputs in the model's order."""
+        return tuple(output.name for output in self.outputs)
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """One output that the client asked for."""
+
+    name: str
+    binary: bool = False
+    """Behind the answer's JSON as bytes, not in it."""
+
+
+# The next two are made for every request, and making a frozen one takes three times as long. Nobody changes one.
+@dataclass(slots=True)
+class InferRequest:
+    """A checked request: `rows` is [N, F] float32 with N >= 1, NaN where a value is missing. It may be read-only: a
+    view of the body."""
+
+    rows: Rows
+    request_id: str | None
+    outputs: tuple[Wanted, ...]
+    parameters: Mapping[str, Any] = field(default_factory=dict)
+    """The request's own, those unknown to the protocol included."""
+
+
+@dataclass(slots=True)
+class Encoded:
+    """The body of a 200. With `header_length` its first bytes are JSON and tensors follow; None: all of it is JSON."""
+
+    body: bytes
+    header_length: int | None = None

@@ -1,0 +1,76 @@
+"""One Python environment for each server, from hash-pinned requirements, kept below ~/.cache/modelcycle.
+
+Owns what is installed where, and how large it is. An environment is made again when its requirements change; ours is installed as the
+serving image does it: the requirements of the image, and the two packages' sources on the path, byte-compiled.
+"""
+
+import hashlib
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+
+ROOT: Final = Path(__file__).parents[3]
+HERE: Final = Path(__file__).parent
+CACHE: Final = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "modelcycle"
+OUR_PACKAGES: Final = ("bundle/modelcycle_bundle", "serving_image/modelcycle_serving")
+_INSTALLERS: Final = ("pip", "setuptools", "pkg_resources", "_distutils_hack")
+"""What `venv` puts there by itself."""
+
+
+@dataclass(frozen=True, slots=True)
+class Environment:
+    """An interpreter with its packages."""
+
+    folder: Path
+    variables: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def python(self) -> str:
+        """Its interpreter."""
+        return str(self.folder / "bin" / "python")
+
+    def size_mib(self) -> float:
+        """Packages with bytecode, without Python itself and what installs packages."""
+        site = next((self.folder / "lib").glob("python*/site-packages"))
+        return (_bytes(site, _INSTALLERS) + _bytes(self.folder / "src", ())) / 2**20
+
+
+def ours() -> Environment:
+    """The serving image's packages."""
+    environment = _made("modelcycle", ROOT / "serving_image/requirements.txt")
+    source = environment.folder / "src"
+    shutil.rmtree(source, ignore_errors=True)
+    for package in OUR_PACKAGES:
+        shutil.copytree(ROOT / package, source / Path(package).name, ignore=shutil.ignore_patterns("__pycache__"))
+    subprocess.run([environment.python, "-m", "compileall", "-q", str(source)], check=True)
+    return Environment(environment.folder, {"PYTHONPATH": str(source), "PYTHONDONTWRITEBYTECODE": "1"})
+
+
+def peer(name: str) -> Environment:
+    """Of `fastapi`, `mlserver` or `tools`."""
+    return _made(name, HERE / f"requirements-{name}.txt")
+
+
+def _made(name: str, requirements: Path) -> Environment:
+    folder = CACHE / f"bench-{name}"
+    stamp = folder / f".installed-{hashlib.sha256(requirements.read_bytes()).hexdigest()[:12]}"
+    if not stamp.exists():
+        sys.stderr.write(f"==> environment {folder}\n")
+        subprocess.run([sys.executable, "-m", "venv", "--clear", str(folder)], check=True)
+        pip = [str(folder / "bin" / "pip"), "install", "--quiet", "--disable-pip-version-check"]
+        subprocess.run([*pip, "--no-deps", "--require-hashes", "-r", str(requirements)], check=True)
+        stamp.touch()
+    return Environment(folder)
+
+
+def _bytes(folder: Path, left_out: tuple[str, ...]) -> int:
+    if not folder.is_dir():
+        return 0
+    entries = (each for each in folder.iterdir() if not each.name.startswith(left_out))
+    files = (file for entry in entries for file in ([entry] if entry.is_file() else entry.rglob("*")))
+    return sum(file.stat().st_size for file in files if file.is_file() and not file.is_symlink())
