@@ -6,7 +6,6 @@ Owns the cutting; what an answer looks like is for `encode_answer` to say, to wh
 
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
-from itertools import accumulate
 from typing import Any, Final
 
 import orjson
@@ -19,8 +18,6 @@ from modelcycle_serving.oip.messages import Encoded, InferRequest, Outputs, Sign
 _END: Final = b"]}]}"
 _FEW_ROWS: Final = 8
 """Of a request: up to so many it is cheaper to cut an answer out of the text of all than to write it by itself."""
-_Widths = tuple[tuple[str, str, tuple[int, ...]], ...]
-"""Name, datatype and shape of a row of each output."""
 
 
 class BatchAnswers:
@@ -41,44 +38,48 @@ class BatchAnswers:
 
         `parameters` are the answers' own objects, one for each request; none at all when it is empty.
         """
-        ends = list(accumulate(len(request.rows) for request in requests))
-        parts = zip(requests, [0, *ends], ends, parameters or ({},) * len(requests), strict=False)
-        if len(requests) == 1 or ends[-1] > _FEW_ROWS * len(requests):
-            return [self._written(outputs, *part) for part in parts]
-        specs = self._signature.outputs
-        texts = [_row_texts(outputs[spec.name], spec.datatype) for spec in specs]
-        widths = tuple((spec.name, spec.datatype, outputs[spec.name].shape[1:]) for spec in specs)
-        return [
-            self._cut(texts, widths, *part)
-            if part[0].outputs is self._seen or self._is_ordinary(part[0])
-            else self._written(outputs, *part)
-            for part in parts
-        ]
+        parameters = parameters or ({},) * len(requests)
+        rows = sum(len(request.rows) for request in requests)
+        if len(requests) > 1 and rows <= _FEW_ROWS * len(requests):
+            return self._cut(requests, outputs, parameters)
+        answers: list[Encoded] = []
+        start = 0
+        for request, own in zip(requests, parameters, strict=True):
+            end = start + len(request.rows)
+            answers.append(self._written(request, outputs, start, end, own))
+            start = end
+        return answers
 
     def _written(
-        self, outputs: Outputs, request: InferRequest, start: int, end: int, parameters: Mapping[str, Any]
+        self, request: InferRequest, outputs: Outputs, start: int, end: int, parameters: Mapping[str, Any]
     ) -> Encoded:
         own = {name: values[start:end] for name, values in outputs.items()}
         return encode_answer(*self._model, request, own, self._signature, parameters)
 
     def _cut(
-        self,
-        texts: Sequence[Sequence[bytes]],
-        widths: _Widths,
-        request: InferRequest,
-        start: int,
-        end: int,
-        parameters: Mapping[str, Any],
-    ) -> Encoded:
-        pieces = [self._opening]
-        if request.request_id is not None:
-            pieces += (b',"id":', orjson.dumps(request.request_id))
-        if parameters:
-            pieces += (b',"parameters":', orjson.dumps(parameters))
-        for before, rows in zip(_befores(widths, end - start), texts, strict=True):
-            pieces += (before, rows[start] if end - start == 1 else b",".join(rows[start:end]))
-        pieces.append(_END)
-        return Encoded(b"".join(pieces))
+        self, requests: Sequence[InferRequest], outputs: Outputs, parameters: Sequence[Mapping[str, Any]]
+    ) -> list[Encoded]:
+        specs = self._signature.outputs
+        texts = [_row_texts(outputs[spec.name], spec.datatype) for spec in specs]
+        widths = tuple((spec.name, spec.datatype, outputs[spec.name].shape[1:]) for spec in specs)
+        answers: list[Encoded] = []
+        start = 0
+        for request, own in zip(requests, parameters, strict=True):
+            end = start + len(request.rows)
+            if request.outputs is self._seen or self._is_ordinary(request):
+                pieces = [self._opening]
+                if request.request_id is not None:
+                    pieces += (b',"id":', orjson.dumps(request.request_id))
+                if own:
+                    pieces += (b',"parameters":', orjson.dumps(own))
+                for before, rows in zip(_befores(widths, end - start), texts, strict=True):
+                    pieces += (before, rows[start] if end - start == 1 else b",".join(rows[start:end]))
+                pieces.append(_END)
+                answers.append(Encoded(b"".join(pieces)))
+            else:
+                answers.append(self._written(request, outputs, start, end, own))
+            start = end
+        return answers
 
     def _is_ordinary(self, request: InferRequest) -> bool:
         if request.outputs != self._ordinary:
@@ -88,7 +89,7 @@ class BatchAnswers:
 
 
 @lru_cache(256)
-def _befores(widths: _Widths, rows: int) -> tuple[bytes, ...]:
+def _befores(widths: tuple[tuple[str, str, tuple[int, ...]], ...], rows: int) -> tuple[bytes, ...]:
     """What stands before the values of each output in the answer to so many rows, from the end of the one before on."""
     befores: list[bytes] = []
     for name, datatype, width in widths:
