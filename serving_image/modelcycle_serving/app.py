@@ -12,7 +12,7 @@ import orjson
 
 from modelcycle_bundle.metric_names import PROFILE_PATH
 from modelcycle_bundle.traffic import Traffic
-from modelcycle_serving import oip
+from modelcycle_serving import oip, openapi
 from modelcycle_serving.arms import Arms
 from modelcycle_serving.counters import Counters
 from modelcycle_serving.explain.service import Explanations
@@ -22,6 +22,7 @@ from modelcycle_serving.feedback import Feedback
 from modelcycle_serving.inference import Inference, arm_of
 from modelcycle_serving.messages import RETRY_AFTER, Answer, Handler, Request, Response
 from modelcycle_serving.model import Model
+from modelcycle_serving.openapi import Described
 from modelcycle_serving.tls import Tls
 
 
@@ -176,8 +177,9 @@ class App:
     def _openapi(self, _: Request) -> Response:
         if self._model is None:
             return _starting()
-        model = self._model
-        return Response(200, oip.encode_openapi(self._name, model.version, self._server_version, model.signature))
+        served = Described("infer", self._name, self._model.signature, "Predictions; split while a share is applied")
+        others = () if self._explanations is None else (self._explanations.described(),)
+        return Response(200, openapi.encode(served, others, self._model.version, self._server_version))
 
     def _label(self, request: Request) -> Response:
         if self._model is None:

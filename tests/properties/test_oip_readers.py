@@ -195,6 +195,8 @@ KNOWN_TRAPS = [
     body_of(f"[1,{2**60 + 2**36 + 1}]"),
     body_of("[1,18446744073709551615]", datatype="UINT64"),
     body_of("[" * 2000),
+    body_of(f"[{','.join(['[1,2]'] * 2000)}]", "[2000,2]"),
+    body_of(f"[{','.join(['[1,[2]]'] * 2000)}]", "[2000,2]"),
     *(body_of("[1,2]").replace(b"{", b"{%b," % field.encode(), 1) for field in ODD_FIELDS),
 ]
 

@@ -24,6 +24,7 @@ from modelcycle_serving.inference import good, header_length
 from modelcycle_serving.logs import log
 from modelcycle_serving.messages import RETRY_AFTER, Answer, Handler, Request, Response
 from modelcycle_serving.model import Model
+from modelcycle_serving.openapi import Described
 
 MAX_ROWS: Final = 64
 """Rows of one request."""
@@ -53,6 +54,12 @@ class Explanations:
             yield "GET", f"{path}/ready", self._ready
             yield "POST", f"{path}/infer", self._infer
         yield "POST", f"{oip.model_path(self._served)}/explain", self._infer
+
+    def described(self) -> Described:
+        """What the OpenAPI document says of it."""
+        return Described(
+            "explain", self._name, self._signature, "Contributions of the features, by this pod's own model"
+        )
 
     def exposition(self) -> bytes:
         """Prometheus text format 0.0.4."""

@@ -19,8 +19,7 @@ from modelcycle_serving.oip.messages import (
     Signature,
     Wanted,
 )
-from modelcycle_serving.oip.metadata import encode_model, encode_server, example_request, model_path
-from modelcycle_serving.oip.openapi import encode_openapi
+from modelcycle_serving.oip.metadata import encode_model, encode_server, example, example_request, model_path
 from modelcycle_serving.oip.request import parse_infer
 
 __all__ = [
@@ -38,8 +37,8 @@ __all__ = [
     "encode_answer",
     "encode_error",
     "encode_model",
-    "encode_openapi",
     "encode_server",
+    "example",
     "example_request",
     "model_path",
     "parse_infer",

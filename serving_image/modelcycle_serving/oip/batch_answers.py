@@ -16,6 +16,8 @@ from modelcycle_serving.oip.datatypes import BYTES
 from modelcycle_serving.oip.messages import Encoded, InferRequest, Outputs, Signature, Wanted
 
 _END: Final = b"]}]}"
+_FEW_ROWS: Final = 8
+"""Of a request: up to so many it is cheaper to cut an answer out of the text of all than to write it by itself."""
 
 
 class BatchAnswers:
@@ -37,28 +39,45 @@ class BatchAnswers:
         `parameters` are the answers' own objects, one for each request; none at all when it is empty.
         """
         parameters = parameters or ({},) * len(requests)
-        if len(requests) == 1:
-            return [encode_answer(*self._model, requests[0], outputs, self._signature, parameters[0])]
+        rows = sum(len(request.rows) for request in requests)
+        if len(requests) > 1 and rows <= _FEW_ROWS * len(requests):
+            return self._cut(requests, outputs, parameters)
+        answers: list[Encoded] = []
+        start = 0
+        for request, own in zip(requests, parameters, strict=True):
+            end = start + len(request.rows)
+            answers.append(self._written(request, outputs, start, end, own))
+            start = end
+        return answers
+
+    def _written(
+        self, request: InferRequest, outputs: Outputs, start: int, end: int, parameters: Mapping[str, Any]
+    ) -> Encoded:
+        own = {name: values[start:end] for name, values in outputs.items()}
+        return encode_answer(*self._model, request, own, self._signature, parameters)
+
+    def _cut(
+        self, requests: Sequence[InferRequest], outputs: Outputs, parameters: Sequence[Mapping[str, Any]]
+    ) -> list[Encoded]:
         specs = self._signature.outputs
         texts = [_row_texts(outputs[spec.name], spec.datatype) for spec in specs]
         widths = tuple((spec.name, spec.datatype, outputs[spec.name].shape[1:]) for spec in specs)
         answers: list[Encoded] = []
         start = 0
-        for request, own_parameters in zip(requests, parameters, strict=True):
+        for request, own in zip(requests, parameters, strict=True):
             end = start + len(request.rows)
             if request.outputs is self._seen or self._is_ordinary(request):
                 pieces = [self._opening]
                 if request.request_id is not None:
                     pieces += (b',"id":', orjson.dumps(request.request_id))
-                if own_parameters:
-                    pieces += (b',"parameters":', orjson.dumps(own_parameters))
+                if own:
+                    pieces += (b',"parameters":', orjson.dumps(own))
                 for before, rows in zip(_befores(widths, end - start), texts, strict=True):
                     pieces += (before, rows[start] if end - start == 1 else b",".join(rows[start:end]))
                 pieces.append(_END)
                 answers.append(Encoded(b"".join(pieces)))
             else:
-                own = {name: values[start:end] for name, values in outputs.items()}
-                answers.append(encode_answer(*self._model, request, own, self._signature, own_parameters))
+                answers.append(self._written(request, outputs, start, end, own))
             start = end
         return answers
 

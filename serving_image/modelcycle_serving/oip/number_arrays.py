@@ -24,6 +24,7 @@ _NULL_TEXT: Final = b" 9e307 "
 _SQUARES: Final = float(np.finfo(np.float32).max) ** 2
 """A sum of squares below this has no term out of FP32's range."""
 _NATIVE: Final = {"d": np.dtype(np.float64), "i": np.dtype(np.int64), "u": np.dtype(np.uint64)}
+_COUNTED_BY_NUMPY: Final = 8192
 _parser = simdjson.Parser()
 
 
@@ -87,7 +88,7 @@ def _numbers(array: bytes, native: str, rows: int, width: int) -> NDArray[Any]:
     try:
         parsed: Any = parser.parse(array)
         # Flattening takes whatever depth it finds, so the shape is checked before.
-        if array.find(b"[", 1) >= 0 and not _is_matrix(parsed, array.count(b"["), rows, width):
+        if array.find(b"[", 1) >= 0 and not _is_matrix(parsed, _lists(array), rows, width):
             raise Unusual
         numbers: NDArray[Any] = np.frombuffer(parsed.as_buffer(of_type=native), dtype=_NATIVE[native])
     except (ValueError, TypeError, RuntimeError):
@@ -95,6 +96,13 @@ def _numbers(array: bytes, native: str, rows: int, width: int) -> NDArray[Any]:
     if len(numbers) != rows * width:
         raise Unusual
     return numbers
+
+
+def _lists(array: bytes) -> int:
+    """How many lists a text opens. numpy counts at four times the speed of bytes, but has to be called first."""
+    if len(array) < _COUNTED_BY_NUMPY:
+        return array.count(b"[")
+    return int(np.count_nonzero(np.frombuffer(array, np.uint8) == ord("[")))
 
 
 def _is_matrix(parsed: Any, lists: int, rows: int, width: int) -> bool:

@@ -36,13 +36,15 @@ class Environment:
 
     def size_mib(self) -> float:
         """Packages with bytecode, without Python itself and what installs packages."""
-        site = next((self.folder / "lib").glob("python*/site-packages"))
-        return (_bytes(site, _INSTALLERS) + _bytes(self.folder / "src", ())) / 2**20
+        return (_bytes(_site(self.folder), _INSTALLERS) + _bytes(self.folder / "src", ())) / 2**20
 
 
 def ours() -> Environment:
-    """The serving image's packages."""
+    """The serving image's packages, without what its Dockerfile removes."""
     environment = _made("modelcycle", ROOT / "serving_image/requirements.txt")
+    for pattern in removed((ROOT / "serving_image/Dockerfile").read_text()):
+        for path in _site(environment.folder).glob(pattern):
+            shutil.rmtree(path) if path.is_dir() else path.unlink()
     source = environment.folder / "src"
     shutil.rmtree(source, ignore_errors=True)
     for package in OUR_PACKAGES:
@@ -66,6 +68,17 @@ def _made(name: str, requirements: Path) -> Environment:
         subprocess.run([*pip, "--no-deps", "--require-hashes", "-r", str(requirements)], check=True)
         stamp.touch()
     return Environment(folder)
+
+
+def _site(folder: Path) -> Path:
+    return next((folder / "lib").glob("python*/site-packages"))
+
+
+def removed(dockerfile: str) -> list[str]:
+    """Patterns below site-packages; raises ValueError when the Dockerfile removes nothing any more."""
+    joined = dockerfile.replace("\\\n", " ")
+    [command] = (line for line in joined.splitlines() if "site-packages" in line and "rm -rf" in line)
+    return command.partition("rm -rf ")[2].split()
 
 
 def _bytes(folder: Path, left_out: tuple[str, ...]) -> int:

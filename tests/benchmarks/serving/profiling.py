@@ -24,11 +24,12 @@ RATE: Final = 400
 TOP: Final = 15
 PARTS: Final = (
     ("socket write: uvloop and kernel", re.compile(r"\.(write|writelines)\(")),
-    ("model run", re.compile(r"onnxruntime/|modelcycle_serving/model\.py|batch")),
-    ("counting", re.compile(r"modelcycle_serving/(counters|histogram|arm_counters)\.py|modelcycle_bundle/")),
-    ("writing answers", re.compile(r"modelcycle_serving/.*(encode|answer|write)")),
-    ("reading requests", re.compile(r"modelcycle_serving/oip.*")),
-    ("HTTP", re.compile(r"modelcycle_serving/(http|connections|deadlines|repeated_head)\.py")),
+    ("model run", re.compile(r"onnxruntime/|modelcycle_serving/model\.py")),
+    ("batching", re.compile(r"modelcycle_serving/batching\.py")),
+    ("counting", re.compile(r"modelcycle_serving/(backlog|counters|histogram|arm_counters)\.py|modelcycle_bundle/")),
+    ("writing answers", re.compile(r"modelcycle_serving/oip/(batch_)?answers?\.py")),
+    ("reading requests", re.compile(r"modelcycle_serving/oip/")),
+    ("HTTP", re.compile(r"modelcycle_serving/(http|connections|deadlines|messages|repeated_head)\.py")),
     ("routing and judging", re.compile(r"modelcycle_serving/")),
     ("event loop, socket read: uvloop and kernel", re.compile(r"asyncio/runners\.py|uvloop/")),
 )

@@ -11,10 +11,12 @@ from prometheus_client import Metric
 from prometheus_client.openmetrics.parser import text_string_to_metric_families
 from prometheus_client.parser import text_string_to_metric_families as parse_text
 
+from modelcycle.metrics import exposition as operators
+from modelcycle.metrics.port import RunId, Series
 from modelcycle_bundle import cardinality, metric_names
 from modelcycle_bundle import profile as profiles
 from modelcycle_bundle.metric_table import TABLE, Kind, documentation
-from modelcycle_bundle.outputs import ValueOutputs
+from modelcycle_bundle.outputs import ClassOutputs, ValueOutputs
 from modelcycle_bundle.traffic import Traffic
 from modelcycle_serving import model as models
 from modelcycle_serving.__main__ import main
@@ -175,6 +177,30 @@ def test_a_whole_page_has_as_many_series_as_foretold(server: rig.Server, page: b
     profile = models.load(bundles["classes"], None).profile
     assert exported(page.decode()) == without_zeros(cardinality.served(profile))
     assert cardinality.total(cardinality.served(profile)) == sum(exported(page.decode()).values())
+
+
+@pytest.mark.parametrize(("features", "said"), [(30, "two classes 498 in all"), (200, "200 features 2,708")])
+def test_the_documentation_says_how_many_series_a_profile_makes(features: int, said: str) -> None:
+    random = np.random.default_rng(1)
+    table = random.normal(size=(2000, features)).astype(np.float32)
+    probabilities = random.dirichlet([1, 1], size=2000).astype(np.float32)
+    outputs = ClassOutputs(probabilities.argmax(axis=1), probabilities)
+    profile = profiles.build([str(at) for at in range(features)], table, outputs, ["0", "1"])
+    assert f"{cardinality.total(cardinality.served(profile)):,}" in said
+    assert said in " ".join(DOCS.read_text().split())
+
+
+def test_the_operator_reads_the_page_as_before(bundles: dict[str, Path]) -> None:
+    """Labels that it does not know add up; what it knows is there."""
+    counters = Counters(models.load(bundles["classes"], None), "r1", "pod-1", 1.5)
+    for arm in (metric_names.ARM_STABLE, metric_names.ARM_CANARY, metric_names.ARM_CANARY):
+        counters.count_request(200, arm)
+    for page in (counters.exposition(), negotiated(counters.exposition(), PROMETHEUS.encode())[0]):
+        read = operators.parse(page.decode())
+        assert read.run == RunId("pod-1", 1.5)
+        assert read.counts[Series(metric_names.REQUESTS, ("200",))] == 3
+        assert read.model is not None
+        assert read.model.revision == "r1"
 
 
 def test_a_status_without_a_series_of_its_own_is_counted_as_other(bundles: dict[str, Path]) -> None:
