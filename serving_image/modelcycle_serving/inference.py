@@ -24,7 +24,7 @@ from modelcycle_serving.batching import Batcher, BatchLimits, Job, RunFailed
 from modelcycle_serving.counters import Counters
 from modelcycle_serving.feedback import Feedback
 from modelcycle_serving.logs import log
-from modelcycle_serving.messages import RETRY_AFTER, Answer, Request, Response
+from modelcycle_serving.messages import RETRY_AFTER, Answer, Request, Response, problem
 from modelcycle_serving.model import Model
 
 INLINE_SECONDS: Final = 0.005
@@ -87,7 +87,7 @@ class Inference:
             parsed = oip.parse_infer(request.body, header_length(request), self._model.signature)
         except oip.BadInput as bad:
             self._counters.count_request(400, arm)
-            return _error(400, str(bad))
+            return problem(400, str(bad))
         asked = _Asked(parsed, received, arm, rollout)
         if len(asked.rows) > self._inline_rows:
             return self._run_aside(asked)
@@ -158,7 +158,7 @@ class Inference:
 
     def _failed(self, job: _Asked, failed: RunFailed) -> None:
         log.error(str(failed), extra={"exception": failed.kind, "rows": len(job.rows)})
-        self._settle(job, _error(500, str(failed)))
+        self._settle(job, problem(500, str(failed)))
 
     def _settle(self, job: _Asked, response: Response) -> None:
         self._counters.count_request(response.status, job.arm)
@@ -171,7 +171,7 @@ class Inference:
 
     def _overloaded(self, asked: _Asked, message: str) -> Response:
         self._counters.count_request(503, asked.arm)
-        return _error(503, message, RETRY_AFTER)
+        return problem(503, message, RETRY_AFTER)
 
     def _count(self, rows: oip.Rows, outputs: oip.Outputs) -> None:
         try:
@@ -214,7 +214,3 @@ def good(encoded: oip.Encoded) -> Response:
         return Response(200, encoded.body)
     length = (oip.HEADER_LENGTH.encode(), b"%d" % encoded.header_length)
     return Response(200, encoded.body, BINARY, (length,))
-
-
-def _error(status: int, message: str, headers: tuple[tuple[bytes, bytes], ...] = ()) -> Response:
-    return Response(status, oip.encode_error(message), headers=headers)

@@ -19,7 +19,7 @@ from modelcycle_serving.feedback import labels
 from modelcycle_serving.feedback.keys import KeyFile
 from modelcycle_serving.feedback.replays import Forgotten, Replays
 from modelcycle_serving.feedback.tokens import Forged, Token, opened
-from modelcycle_serving.messages import Request, Response
+from modelcycle_serving.messages import Request, Response, problem
 
 PATH: Final = "/v2/feedback"
 MAX_BODY: Final = 1024 * 1024
@@ -92,15 +92,15 @@ class FeedbackEndpoint:
     def __call__(self, request: Request) -> Response:
         """Answer one body of labels."""
         if self._keys.signing is None:
-            return _error(404, "feedback is off: this server has no key to sign answers with (--feedback-key-file)")
+            return problem(404, "feedback is off: this server has no key to sign answers with (--feedback-key-file)")
         if len(request.body) > MAX_BODY:
             self._outcomes[names.FEEDBACK_MALFORMED] += 1
-            return _error(413, f"body: expected at most {MAX_BODY} bytes; send fewer entries at once")
+            return problem(413, f"body: expected at most {MAX_BODY} bytes; send fewer entries at once")
         try:
             entries = _entries(request.body)
         except Malformed as malformed:
             self._outcomes[names.FEEDBACK_MALFORMED] += 1
-            return _error(400, str(malformed))
+            return problem(400, str(malformed))
         return self._count_all(entries)
 
     def _count_all(self, entries: list[_Entry]) -> Response:
@@ -199,7 +199,3 @@ def _answer(rows: int, refused: list[tuple[int, Refused]]) -> Response:
     status = _STATUS[refused[0][1].outcome]
     body = {"error": told[0]["error"], "counted": rows, "refused": told, "refused_entries": len(refused)}
     return Response(status, orjson.dumps(body), headers=_CHALLENGE if status == 401 else ())
-
-
-def _error(status: int, message: str) -> Response:
-    return Response(status, orjson.dumps({"error": message}))
