@@ -28,6 +28,7 @@ from modelcycle_serving.messages import (
     problem,
 )
 from modelcycle_serving.repeated_head import MAX_MISSES, RepeatedHead
+from modelcycle_serving.request_head import ONCE, too_large, unacceptable
 
 __all__ = ["JSON", "RETRY_AFTER", "Answer", "Handler", "HttpProtocol", "Later", "Pending", "Request", "Response"]
 
@@ -151,7 +152,7 @@ class HttpProtocol(asyncio.Protocol):
         if self._stage is Stage.HEAD and self._raw_bytes > self._limits.max_head:
             self._refuse(problem(431, "request header fields too large"))
         elif self._stage is Stage.BODY and self._raw_bytes > self._limits.max_head + FRAMING * self._limits.max_body:
-            self._refuse(self._too_large())
+            self._refuse(too_large(self._limits.max_body))
 
     def eof_received(self) -> bool:
         """The peer sends no more; answers still due are written first."""
@@ -196,7 +197,11 @@ class HttpProtocol(asyncio.Protocol):
         if self._head_bytes > self._limits.max_head or self._header_count > self._limits.max_headers:
             self._refuse(problem(431, "request header fields too large"))
             return
-        self._request.headers[name.lower()] = value
+        name = name.lower()
+        if name in ONCE and name in self._request.headers:
+            self._refuse(problem(400, f"more than one {name.decode()} header"))
+            return
+        self._request.headers[name] = value
 
     def on_headers_complete(self) -> None:
         """Decide from the headers alone whether the body is wanted."""
@@ -205,15 +210,13 @@ class HttpProtocol(asyncio.Protocol):
         request = self._request
         request.method = self._parser.get_method()
         request.path = self._target.partition(b"?")[0]
-        request.http_1_0 = self._parser.get_http_version() == "1.0"
+        version = self._parser.get_http_version()
+        request.http_1_0 = version == "1.0"
         request.keep_alive = self._parser.should_keep_alive()
         self._enter(Stage.BODY)
-        if not request.http_1_0 and b"host" not in request.headers:
-            self._refuse(problem(400, "a request needs a Host header"))
-        elif b"content-encoding" in request.headers and request.headers[b"content-encoding"] != b"identity":
-            self._refuse(problem(415, "Content-Encoding: compressed bodies are not accepted"))
-        elif int(request.headers.get(b"content-length") or 0) > self._limits.max_body:
-            self._refuse(self._too_large())
+        refusal = unacceptable(request.headers, version, self._limits.max_body)
+        if refusal is not None:
+            self._refuse(refusal)
         elif request.headers.get(b"expect", b"").lower() == b"100-continue" and not request.http_1_0:
             self._continue_due = True
 
@@ -224,7 +227,7 @@ class HttpProtocol(asyncio.Protocol):
         self._request.held += len(body)
         self._hold(len(body))
         if self._request.held > self._limits.max_body:
-            self._refuse(self._too_large())
+            self._refuse(too_large(self._limits.max_body))
         elif self._connections.buffered > self._limits.max_buffered:
             self._refuse(problem(503, "too many request bytes in flight", RETRY_AFTER))
         else:
@@ -253,9 +256,6 @@ class HttpProtocol(asyncio.Protocol):
         self._queue.append(self._request)
         self._begin()
         self._enter(Stage.IDLE)
-
-    def _too_large(self) -> Response:
-        return problem(413, f"the body is larger than {self._limits.max_body} bytes")
 
     def _hold(self, size: int) -> None:
         self._held += size

@@ -127,6 +127,12 @@ def test_target_over_the_limit_is_refused(client: rig.Client) -> None:
         b"POST /v2 HTTP/1.1\r\nHost: t\r\nContent-Length: 99999999999999999999999\r\n\r\n",
         b"POST /v2 HTTP/1.1\r\nHost: t\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n",
         b"GET /v2 HTTP/1.1\r\n\r\n",
+        b"GET /v2 HTTP/1.1\r\nHost: t\r\nHost: u\r\n\r\n",
+        b"GET /v2\r\nHost: t\r\n\r\n",
+        b"GET /v2 HTTP/2.0\r\nHost: t\r\n\r\n",
+        b"POST /v2 HTTP/1.1\r\nHost: t\r\nTransfer-Encoding: gzip, chunked\r\n\r\n0\r\n\r\n",
+        b"POST /v2 HTTP/1.1\r\nHost: t\r\nTransfer-Encoding: gzip\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+        b"POST /v2 HTTP/1.0\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
     ],
 )
 def test_malformed_http_is_400_and_closes(client: rig.Client, raw: bytes) -> None:
