@@ -27,8 +27,6 @@ MAX_BODY: Final = 1024 * 1024
 MAX_ENTRIES: Final = 128
 MAX_LABELS: Final = 4096
 """Of one body; those not known yet count too."""
-KEPT_ROLLOUTS: Final = 3
-"""Rollouts that this pod applied and still tells apart."""
 TOLD: Final = 20
 """Refused entries that an answer lists."""
 _STATUS: Final = {
@@ -87,7 +85,7 @@ class FeedbackEndpoint:
         """Tell the answers of this rollout apart from now on, and keep those of the last few."""
         if traffic.share and traffic.rollout not in self._rollouts[-1:]:
             others = [rollout for rollout in self._rollouts if rollout != traffic.rollout]
-            self._rollouts = [*others, traffic.rollout][-KEPT_ROLLOUTS:]
+            self._rollouts = [*others, traffic.rollout][-names.KEPT_ROLLOUTS :]
 
     def __call__(self, request: Request) -> Response:
         """Answer one body of labels."""
