@@ -125,7 +125,7 @@ KEPT_ROLLOUTS: Final = 3
 """Rollouts that a pod tells apart: the last ones it applied."""
 OTHER: Final = "other"
 """Whatever has no label value of its own."""
-CODES: Final = ("200", "400", "401", "404", "405", "408", "413", "415", "417", "431", "500", "503", "504", OTHER)
+CODES: Final = ("200", "400", "401", "408", "413", "415", "431", "500", "503", OTHER)
 """HTTP statuses that an inference request can be answered with."""
 EXPLANATION_CODES: Final = ("200", "400", "500", "503")
 LABEL_CORRECT: Final = "correct"
