@@ -131,7 +131,7 @@ def _signature(model: Model) -> oip.Signature:
         *label,
         oip.OutputSpec("score", "FP64", (-1,)),
         oip.OutputSpec("base_value", "FP64", (-1,)),
-        oip.OutputSpec("contributions", "FP64", (-1, len(features)), features),
+        oip.OutputSpec("contributions", "FP64", (-1, len(features)), features, "features"),
     )
     return oip.Signature(features, outputs, model.signature.accepts_missing)
 

@@ -76,6 +76,7 @@ def test_contributions_add_up_to_the_score_behind_the_models_answer(name: str, s
         plain = outputs(client.infer(rig.matrix(rows)))
     found = outputs(answer)
     assert [each["name"] for each in about["outputs"]] == list(found)
+    assert about["outputs"][-1]["parameters"] == about["inputs"][0]["parameters"]
     assert (answer.json["id"], answer.json["model_name"]) == ("q1", "model-explain")
     case = cases.CASES[name]
     assert answer.json["parameters"] == {"method": case.method, "space": case.space}
