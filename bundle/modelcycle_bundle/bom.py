@@ -46,9 +46,7 @@ def _model(facts: ModelFacts) -> dict[str, Any]:
                 "inputs": [{"format": f"float32 [N, {len(facts.features)}]"}],
                 "outputs": [{"format": each} for each in _output_formats(facts)],
             },
-            "quantitativeAnalysis": {
-                "performanceMetrics": [{"type": name, "value": value} for name, value in sorted(facts.metrics.items())]
-            },
+            **_measured(facts),
         },
         "properties": [
             {"name": "modelcycle:onnx:opset", "value": str(facts.opset)},
@@ -56,6 +54,11 @@ def _model(facts: ModelFacts) -> dict[str, Any]:
             _origin(facts),
         ],
     }
+
+
+def _measured(facts: ModelFacts) -> dict[str, Any]:
+    metrics = [{"type": name, "value": value} for name, value in sorted(facts.metrics.items())]
+    return {"quantitativeAnalysis": {"performanceMetrics": metrics}} if metrics else {}
 
 
 def _origin(facts: ModelFacts) -> dict[str, str]:

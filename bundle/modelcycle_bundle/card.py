@@ -37,7 +37,7 @@ def to_json(facts: ModelFacts) -> str:
             "onnxSha256": facts.onnx_sha256,
             "opset": facts.opset,
             "irVersion": facts.ir_version,
-            "parityMaxDifference": facts.parity_max_difference,
+            **({"parityMaxDifference": facts.parity_max_difference} if facts.parity_max_difference else {}),
             "profile": facts.profile_hash,
             "goldenRows": facts.golden_rows,
         },
