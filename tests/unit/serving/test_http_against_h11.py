@@ -115,7 +115,8 @@ def strict(raw: bytes) -> Read:
                 body += bytes(event.data)
             if not isinstance(event, h11.EndOfMessage):
                 break
-            read.requests.append((request.method, request.target.partition(b"?")[0], body))
+            path = re.sub(rb"(?i)^https?://[^/]+", b"", request.target.partition(b"?")[0]) or b"/"
+            read.requests.append((request.method, path, body))
             if request.method == b"CONNECT":
                 break
             connection.send(h11.Response(status_code=200, headers=[("content-length", "0")]))
