@@ -44,7 +44,7 @@ class Text(logging.Formatter):
 
 def _plain(value: object) -> str:
     text = value if isinstance(value, str) else json.dumps(value, default=str)
-    return text if text and not set(text) & set(" =\"") else json.dumps(text)
+    return text if text and not set(text) & set(' ="') else json.dumps(text)
 
 
 FORMATS: Final = {"json": JsonLines, "text": Text}

@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from random import Random
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 import numpy as np
 
@@ -35,6 +35,8 @@ from modelcycle_serving.traffic_file import TrafficFile
 
 BACKLOG: Final = 1024
 DRAIN_LOOK_SECONDS: Final = 0.1
+TRAFFIC_LOOK_SECONDS: Final = 0.05
+SECRETS_LOOK_SECONDS: Final = 1.0
 SPARE_FILES: Final = 1024
 """File descriptors beside those of clients: the way to other pods, files, the libraries' own."""
 
@@ -69,6 +71,14 @@ class Config:
     def pod_uid(self) -> str:
         """`local` outside a cluster."""
         return self.environment.get("POD_UID") or "local"
+
+
+class Watched(Protocol):
+    """A file that may change while the process runs."""
+
+    def look(self) -> None:
+        """Use what it holds now, if that is new and valid."""
+        ...
 
 
 class Stop:
@@ -123,7 +133,9 @@ async def serve(config: Config) -> int:
         code = await _load(config, app, traffic, keys, started, ports[0], stop)
         if code is not None:
             return code
-        tasks += [asyncio.create_task(each.keep_looking()) for each in (traffic, keys, tls, tokens) if each is not None]
+        tasks.append(asyncio.create_task(_keep_looking(traffic, TRAFFIC_LOOK_SECONDS)))
+        secrets = (each for each in (keys, tls, tokens) if each is not None)
+        tasks += [asyncio.create_task(_keep_looking(each, SECRETS_LOOK_SECONDS)) for each in secrets]
         await _drain(app, serving, await stop.asked)
         return 0
     finally:
@@ -132,6 +144,12 @@ async def serve(config: Config) -> int:
         for server in servers:
             server.close()
         app.close()
+
+
+async def _keep_looking(file: Watched, seconds: float) -> None:
+    while True:
+        await asyncio.sleep(seconds)
+        file.look()
 
 
 def _allow_files(wanted: int) -> None:
