@@ -72,7 +72,7 @@ def main(arguments: Sequence[str], environment: Mapping[str, str]) -> int:
 def _parser(environment: Mapping[str, str]) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m modelcycle_serving",
-        description="Serve one verified model by the Open Inference Protocol v2 (REST, JSON).",
+        description="Serve one verified model by the Open Inference Protocol v2 over HTTP, with JSON and binary tensors.",
         epilog=EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
@@ -94,13 +94,13 @@ def _parser(environment: Mapping[str, str]) -> argparse.ArgumentParser:
     fetch.add_argument(
         "--trust",
         type=Path,
-        default=Path(environment.get("MODELCYCLE_TRUST_FILE", f"{layout.TRUST_DIR}/{layout.TRUST_FILE}")),
+        default=Path(layout.TRUST_DIR, layout.TRUST_FILE),
         help="PEM public keys (default %(default)s)",
     )
     fetch.add_argument(
         "--destination",
         type=Path,
-        default=Path(environment.get("MODELCYCLE_BUNDLE", layout.BUNDLE_MOUNT)),
+        default=Path(layout.BUNDLE_MOUNT),
         help="folder that gets model/ (default %(default)s)",
     )
     return parser
