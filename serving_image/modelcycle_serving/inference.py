@@ -16,11 +16,12 @@ from numpy.typing import NDArray
 from modelcycle_bundle import metric_names as names
 from modelcycle_bundle.bins import ClassBins
 from modelcycle_bundle.outputs import LABEL_NAME
-from modelcycle_bundle.profile import Profile, ProfileError
+from modelcycle_bundle.profile import Profile
 from modelcycle_bundle.traffic import MARKER
 from modelcycle_serving import oip
 from modelcycle_serving.backlog import Backlog
 from modelcycle_serving.batching import Batcher, BatchLimits, Job, RunFailed
+from modelcycle_serving.bodies import good, header_length
 from modelcycle_serving.counters import Counters
 from modelcycle_serving.feedback import Feedback
 from modelcycle_serving.logs import log
@@ -33,11 +34,9 @@ MAX_PENDING: Final = 64
 """Long runs waiting for that thread; above it the answer is 503."""
 MAX_PENDING_VALUES: Final = 1 << 24
 """Feature values of them together, 4 bytes each."""
-BINARY: Final = b"application/octet-stream"
 _SUM_OF_SQUARES: Final = 1e38
 """Below it no float32 among the terms was infinite or no number."""
 _MARKER: Final = MARKER.encode()
-_HEADER_LENGTH: Final = oip.HEADER_LENGTH.lower().encode()
 
 
 class _Asked(Job):
@@ -108,16 +107,22 @@ class Inference:
         """Answers that may be sent. May be called from any thread. Raises RunFailed."""
         try:
             outputs = self._model.run(rows)
+            fault = self._fault(outputs, len(rows))
         except Exception as error:
             raise RunFailed("the model could not answer this request", type(error).__name__) from None
+        if fault is not None:
+            raise RunFailed(fault)
+        return outputs
+
+    def _fault(self, outputs: oip.Outputs, rows: int) -> str | None:
         for values in outputs.values():
             if values.dtype == np.float32 and not _is_finite(values):
-                raise RunFailed("the model's answer is not a finite number")
-            if len(values) != len(rows):
-                raise RunFailed("the model's answer has another number of rows")
+                return "the model's answer is not a finite number"
+            if len(values) != rows:
+                return "the model's answer has another number of rows"
         if self._classes and not self._classes.issuperset(outputs[LABEL_NAME].tolist()):
-            raise RunFailed("the model's answer is not one its profile knows")
-        return outputs
+            return "the model's answer is not one its profile knows"
+        return None
 
     def _run_aside(self, asked: _Asked) -> Answer:
         if self._pending >= MAX_PENDING or self._pending_values >= MAX_PENDING_VALUES:
@@ -176,8 +181,12 @@ class Inference:
     def _count(self, rows: oip.Rows, outputs: oip.Outputs) -> None:
         try:
             self._counters.count_rows(rows, outputs)
-        except ProfileError:
-            log.error("answers were not counted: they are not of the profile's kind", extra={"rows": len(rows)})
+        except ValueError as error:  # of the profile or of the outputs
+            kind = type(error).__name__
+            log.error(
+                "answers were not counted: they are not of the profile's kind",
+                extra={"exception": kind, "rows": len(rows)},
+            )
 
 
 def _is_finite(values: NDArray[np.float32]) -> bool:
@@ -196,21 +205,3 @@ def _known_labels(profile: Profile) -> frozenset[int | str]:
     classes = profile.output.classes if isinstance(profile.output, ClassBins) else ()
     numbers = (int(name) for name in classes if name.removeprefix("-").isdecimal() and str(int(name)) == name)
     return frozenset((*classes, *numbers))
-
-
-def header_length(request: Request) -> int | None:
-    """How many bytes of the body are JSON, when tensors follow it. Raises BadInput."""
-    text = request.headers.get(_HEADER_LENGTH)
-    if text is None:
-        return None
-    if not text.isdigit() or len(text) > 10 or int(text) > len(request.body):
-        raise oip.BadInput(oip.HEADER_LENGTH, "expected the number of bytes of the JSON that the body begins with")
-    return int(text)
-
-
-def good(encoded: oip.Encoded) -> Response:
-    """A 200 with this body."""
-    if encoded.header_length is None:
-        return Response(200, encoded.body)
-    length = (oip.HEADER_LENGTH.encode(), b"%d" % encoded.header_length)
-    return Response(200, encoded.body, BINARY, (length,))

@@ -17,10 +17,10 @@ from modelcycle_bundle.bins import ClassBins
 from modelcycle_bundle.metric_names import EXPLANATION_CODES, EXPLANATIONS
 from modelcycle_bundle.outputs import LABEL_NAME
 from modelcycle_serving import oip
+from modelcycle_serving.bodies import good, header_length
 from modelcycle_serving.explain import frames
 from modelcycle_serving.explain.process import ExplainingProcess, TooSlow
 from modelcycle_serving.exposition import described, labelled
-from modelcycle_serving.inference import good, header_length
 from modelcycle_serving.logs import log
 from modelcycle_serving.messages import RETRY_AFTER, Answer, Handler, Request, Response, problem
 from modelcycle_serving.model import Model
