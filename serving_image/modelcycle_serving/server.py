@@ -96,8 +96,8 @@ class Stop:
 async def serve(config: Config) -> int:
     """Run until drained. Returns the exit code."""
     started = time.time()
-    # Numbers out of FP32's range are the client's, who gets an answer: no warning beside it.
-    np.seterr(over="ignore")
+    # Numbers out of FP32's range and signalling NaNs are the client's, who gets an answer: no warning beside it.
+    np.seterr(over="ignore", invalid="ignore")
     loop = asyncio.get_running_loop()
     _allow_files(config.limits.max_connections + SPARE_FILES)
     try:
