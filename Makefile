@@ -129,10 +129,12 @@ uninstall: $(STAMP) ## removes operator, kinds and roles; refuses while objects 
 	$(KUBECTL) delete -k manifests/base --ignore-not-found --timeout=180s
 	$(KUBECTL) delete -k crds --ignore-not-found --timeout=180s
 
+FUZZERS := $(addprefix tests/unit/serving/,test_http_fuzz.py test_http_against_h11.py test_body_fuzz.py)
+
 .PHONY: campaign
 campaign: $(STAMP) ## the evidence at 2,000 rollouts a cell, then property tests and fuzzers with 20 times the examples (TIMES=)
 	PYTHONPATH=tests $(BIN)/python tests/campaigns/calibration.py
-	MODELCYCLE_CAMPAIGN=$(or $(TIMES),20) $(BIN)/pytest -n 2 --timeout 3600 --durations=0 tests/properties tests/unit/serving/test_http_fuzz.py
+	MODELCYCLE_CAMPAIGN=$(or $(TIMES),20) $(BIN)/pytest -n 2 --timeout 3600 --durations=0 tests/properties $(FUZZERS)
 
 .PHONY: campaign-cluster
 campaign-cluster: cluster images store prometheus install ## rollouts of equal models on the real cluster: how many are taken back (ROLLOUTS=20), and Prometheus away for five minutes

@@ -40,22 +40,31 @@ def _model(facts: ModelFacts) -> dict[str, Any]:
             "modelParameters": {
                 "approach": {"type": "supervised"},
                 "task": facts.task,
-                "architectureFamily": "scikit-learn",
+                "architectureFamily": "ONNX" if facts.estimator == "onnx" else "scikit-learn",
                 "modelArchitecture": " -> ".join(facts.steps),
                 "datasets": [{"ref": _DATA_REF}],
                 "inputs": [{"format": f"float32 [N, {len(facts.features)}]"}],
                 "outputs": [{"format": each} for each in _output_formats(facts)],
             },
-            "quantitativeAnalysis": {
-                "performanceMetrics": [{"type": name, "value": value} for name, value in sorted(facts.metrics.items())]
-            },
+            **_measured(facts),
         },
         "properties": [
             {"name": "modelcycle:onnx:opset", "value": str(facts.opset)},
             {"name": "modelcycle:onnx:irVersion", "value": str(facts.ir_version)},
-            {"name": "modelcycle:seed", "value": str(facts.trial_seed)},
+            _origin(facts),
         ],
     }
+
+
+def _measured(facts: ModelFacts) -> dict[str, Any]:
+    metrics = [{"type": name, "value": value} for name, value in sorted(facts.metrics.items())]
+    return {"quantitativeAnalysis": {"performanceMetrics": metrics}} if metrics else {}
+
+
+def _origin(facts: ModelFacts) -> dict[str, str]:
+    if facts.imported is None:
+        return {"name": "modelcycle:seed", "value": str(facts.trial_seed)}
+    return {"name": f"modelcycle:imported:{facts.imported.format}", "value": f"sha256:{facts.imported.sha256}"}
 
 
 def _output_formats(facts: ModelFacts) -> list[str]:
@@ -65,12 +74,13 @@ def _output_formats(facts: ModelFacts) -> list[str]:
 
 
 def _data(facts: ModelFacts) -> dict[str, Any]:
+    name = "training data" if facts.imported is None else "reference data"
     return {
         "type": "data",
         "bom-ref": _DATA_REF,
-        "name": "training data",
+        "name": name,
         "hashes": [{"alg": "SHA-256", "content": facts.data_digest.removeprefix("sha256:")}],
-        "data": [{"type": "dataset", "name": "training data"}],
+        "data": [{"type": "dataset", "name": name}],
         "properties": [{"name": "modelcycle:rows", "value": str(facts.rows)}],
     }
 

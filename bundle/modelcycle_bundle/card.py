@@ -37,12 +37,23 @@ def to_json(facts: ModelFacts) -> str:
             "onnxSha256": facts.onnx_sha256,
             "opset": facts.opset,
             "irVersion": facts.ir_version,
-            "parityMaxDifference": facts.parity_max_difference,
+            **({"parityMaxDifference": facts.parity_max_difference} if facts.parity_max_difference else {}),
             "profile": facts.profile_hash,
             "goldenRows": facts.golden_rows,
         },
         "reproduce": {"trialSeed": facts.trial_seed, "libraries": dict(facts.libraries)},
     }
+    if facts.imported is not None:
+        plain |= {
+            "data": {"digest": facts.data_digest, "rows": facts.rows, "role": "reference"},
+            "imported": {
+                "format": facts.imported.format,
+                "sha256": facts.imported.sha256,
+                "producer": facts.imported.producer,
+            },
+            "reproduce": {"libraries": dict(facts.libraries)},
+        }
+        del plain["evaluation"]
     return json.dumps(plain, sort_keys=True, indent=2, allow_nan=False) + "\n"
 
 
@@ -57,10 +68,11 @@ def accepts_missing(text: str) -> bool:
 
 def to_markdown(facts: ModelFacts) -> str:
     """`card.md`: the same facts as tables."""
+    what = f" for `{_code(facts.target)}`" if facts.target else ""
+    of = f" of `{_code(facts.target)}`" if facts.target else ""
     sections = [
-        f"# {_text(facts.estimator.rpartition('.')[2])} for `{_code(facts.target)}`\n",
-        f"{facts.task.capitalize()} of `{_code(facts.target)}` from {len(facts.features)} features.\n"
-        f"Trained on data `{facts.data_digest}`.\n",
+        f"# {_text(facts.estimator.rpartition('.')[2])}{what}\n",
+        f"{facts.task.capitalize()}{of} from {len(facts.features)} features.\n{_origin(facts)}\n",
         _section("Metrics on held-out rows", ("metric", "value"), facts.metrics.items()),
         _section("Data", ("fact", "value"), _data_rows(facts)),
         _section("Model", ("fact", "value"), _model_rows(facts)),
@@ -73,7 +85,18 @@ def to_markdown(facts: ModelFacts) -> str:
     return "\n".join(section for section in sections if section)
 
 
+def _origin(facts: ModelFacts) -> str:
+    if facts.imported is None:
+        return f"Trained on data `{facts.data_digest}`."
+    return (
+        f"Imported ({_text(facts.imported.format)}, written by {_text(facts.imported.producer)}, sha256 `{facts.imported.sha256}`):"
+        f" how it was trained is not known here.\nReference data `{facts.data_digest}`."
+    )
+
+
 def _data_rows(facts: ModelFacts) -> list[tuple[str, str]]:
+    if facts.imported is not None:
+        return [("rows of the reference", str(facts.rows))]
     return [
         ("rows with a label", str(facts.rows)),
         ("held out for evaluation", str(facts.holdout_rows)),
@@ -84,14 +107,16 @@ def _data_rows(facts: ModelFacts) -> list[tuple[str, str]]:
 def _model_rows(facts: ModelFacts) -> list[tuple[str, str]]:
     rows = [
         ("steps", " -> ".join(facts.steps)),
-        ("seed", str(facts.trial_seed)),
         ("ONNX opset, IR version", f"{facts.opset}, {facts.ir_version}"),
-        ("largest difference scikit-learn to ONNX", facts.parity_max_difference),
         ("sha256 of model.onnx", facts.onnx_sha256),
         ("reference profile", facts.profile_hash),
         ("golden answers", str(facts.golden_rows)),
         ("missing values", "answered" if facts.accepts_missing else "not supported"),
     ]
+    if facts.imported is None:
+        rows.append(("seed", str(facts.trial_seed)))
+    if facts.parity_max_difference:
+        rows.append(("largest difference scikit-learn to ONNX", facts.parity_max_difference))
     return rows + ([("classes", ", ".join(facts.classes))] if facts.classes else [])
 
 

@@ -33,8 +33,9 @@ def served(profile: Profile, bounds: Sequence[float] = names.LATENCY_BOUNDS) -> 
     }
 
 
-def rollouts(kept: int) -> dict[str, int]:
-    """Most series by metric of `kept` rollouts."""
+def rollouts() -> dict[str, int]:
+    """Most series by metric of the rollouts that are kept."""
+    kept = names.KEPT_ROLLOUTS
     return {
         names.ARM_REQUESTS: kept * sum(len(outcomes) for outcomes in names.ARM_OUTCOMES.values()),
         names.ARM_RESCUED: kept,

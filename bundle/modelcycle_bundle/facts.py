@@ -11,13 +11,25 @@ from modelcycle_bundle.contract import JsonValue
 
 
 @dataclass(frozen=True, slots=True)
+class Imported:
+    """Where a model comes from that was made elsewhere. Of its training nothing is known here."""
+
+    format: str
+    """`onnx` or `mlflow`."""
+    sha256: str
+    """Hex digest of the file that was taken over: the ONNX file, or the pickled estimator."""
+    producer: str
+    """What the file says it was written by, with its version."""
+
+
+@dataclass(frozen=True, slots=True)
 class ModelFacts:
     """What is known of a model when it is written. Numbers that are not counts are decimal strings."""
 
     estimator: str
-    """Import path; of a Pipeline, its last step's."""
+    """Import path; of a Pipeline, its last step's; of an imported ONNX graph `onnx`."""
     steps: tuple[str, ...]
-    """Import paths of all steps in order."""
+    """Import paths of all steps in order; of an imported ONNX graph its operators."""
     parameters: Mapping[str, JsonValue]
     """Assignment and fixed parameters, as given to the constructor."""
     task: str
@@ -29,9 +41,9 @@ class ModelFacts:
     metrics: Mapping[str, str]
     """On the held-out rows. No durations: they would change the model's digest."""
     data_digest: str
-    """`sha256:<hex>` of the table's bytes."""
+    """`sha256:<hex>` of the table's bytes; of an imported model the reference table's."""
     rows: int
-    """Rows of the table with a label."""
+    """Rows of the table with a label; of an imported model all rows."""
     holdout_rows: int
     split_seed: int
     trial_seed: int
@@ -49,3 +61,5 @@ class ModelFacts:
     """Whether the estimator itself answers rows with missing values; if not, an ONNX answer to them means nothing."""
     classes: tuple[str, ...] = field(default=())
     """Labels of a classifier in the model's order."""
+    imported: Imported | None = None
+    """None: trained by an Experiment. Else what belongs to training (parameters, metrics, seeds, hold-out) is not written."""

@@ -86,11 +86,11 @@ LABEL_ERRORS: Final = "modelcycle_label_errors_total"
 ARM_STABLE: Final = "stable"
 ARM_CANARY: Final = "canary"
 OUTCOME_OK: Final = "ok"
-"""Answered 2xx."""
+"""Answered 200, the only success of the protocol."""
 OUTCOME_CLIENT: Final = "client"
 """Answered 4xx by every arm that was asked: the client's mistake, no evidence against an arm."""
 OUTCOME_FAILED: Final = "failed"
-"""5xx, a broken answer or no connection."""
+"""Any other status, or a broken answer."""
 OUTCOME_LATE: Final = "late"
 """Canary only: no answer within the timeout."""
 OUTCOME_UNREACHED: Final = "unreached"
@@ -121,9 +121,11 @@ SHADOW_BOUNDS: Final = (0.001, 0.01, 0.05, 0.1, 0.25, 0.5, 1.0)
 PROFILE_PATH: Final = "/profile"
 """On the metrics port: the model's profile.json, byte for byte; its hash is the label `profile`."""
 
+KEPT_ROLLOUTS: Final = 3
+"""Rollouts that a pod tells apart: the last ones it applied."""
 OTHER: Final = "other"
 """Whatever has no label value of its own."""
-CODES: Final = ("200", "400", "401", "404", "405", "408", "413", "415", "417", "431", "500", "503", "504", OTHER)
+CODES: Final = ("200", "400", "401", "408", "413", "415", "431", "500", "503", OTHER)
 """HTTP statuses that an inference request can be answered with."""
 EXPLANATION_CODES: Final = ("200", "400", "500", "503")
 LABEL_CORRECT: Final = "correct"

@@ -15,6 +15,9 @@ __all__ = ["Provenance", "VerificationError", "seal", "statement", "verify"]
 
 PREDICATE_TYPE: Final = "https://slsa.dev/provenance/v1"
 BUILD_TYPE: Final = "https://modelcycle.dev/experiment/v1"
+IMPORT_BUILD_TYPE: Final = "https://modelcycle.dev/import/v1"
+"""Of a model that was made elsewhere: its first dependency is the reference table, its second the file that was taken over."""
+IMPORT_INVOCATION: Final = "import/0"
 BUILDER_ID: Final = "https://modelcycle.dev/seal/v1"
 
 
@@ -35,21 +38,33 @@ def statement(task: SealTask, digest: str) -> dict[str, Any]:
     dependencies = [_dependency(task.data_uri, task.data_digest)]
     if task.image_id:
         dependencies.append(_dependency(task.image_id, task.image_id.rpartition("@")[2]))
+    definition = {
+        "buildType": BUILD_TYPE,
+        "externalParameters": {"experiment": task.experiment, **task.external_parameters},
+        "internalParameters": {"candidateDigest": task.candidate_digest},
+        "resolvedDependencies": dependencies,
+    }
+    return _statement(digest, definition, f"{task.experiment_uid}/{task.index}")
+
+
+def import_statement(digest: str, reference: tuple[str, str], source: tuple[str, str]) -> dict[str, Any]:
+    """The statement that the model `digest` was imported; (name, `sha256:<hex>`) of the reference table and of the file taken over."""
+    definition = {
+        "buildType": IMPORT_BUILD_TYPE,
+        "externalParameters": {},
+        "resolvedDependencies": [_dependency(*reference), _dependency(*source)],
+    }
+    return _statement(digest, definition, IMPORT_INVOCATION)
+
+
+def _statement(digest: str, definition: dict[str, Any], invocation: str) -> dict[str, Any]:
     return {
         "_type": dsse.STATEMENT_TYPE,
         "subject": [{"name": "model", "digest": {"sha256": digest.removeprefix("sha256:")}}],
         "predicateType": PREDICATE_TYPE,
         "predicate": {
-            "buildDefinition": {
-                "buildType": BUILD_TYPE,
-                "externalParameters": {"experiment": task.experiment, **task.external_parameters},
-                "internalParameters": {"candidateDigest": task.candidate_digest},
-                "resolvedDependencies": dependencies,
-            },
-            "runDetails": {
-                "builder": {"id": BUILDER_ID},
-                "metadata": {"invocationId": f"{task.experiment_uid}/{task.index}"},
-            },
+            "buildDefinition": definition,
+            "runDetails": {"builder": {"id": BUILDER_ID}, "metadata": {"invocationId": invocation}},
         },
     }
 
@@ -73,8 +88,8 @@ def verify(envelope: bytes, public_pems: Sequence[str], digest: str) -> Provenan
         raise VerificationError(f"the statement is about {subject}, not {digest}")
     predicate = dsse.obj(opened.statement.get("predicate"), "predicate")
     build = dsse.obj(predicate.get("buildDefinition"), "buildDefinition")
-    if dsse.text(build, "buildType") != BUILD_TYPE:
-        raise VerificationError(f"buildType is not {BUILD_TYPE}")
+    if dsse.text(build, "buildType") not in (BUILD_TYPE, IMPORT_BUILD_TYPE):
+        raise VerificationError(f"buildType is neither {BUILD_TYPE} nor {IMPORT_BUILD_TYPE}")
     dependencies = dsse.items(build, "resolvedDependencies")
     if not dependencies:
         raise VerificationError("resolvedDependencies names no data")

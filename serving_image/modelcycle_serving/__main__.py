@@ -23,7 +23,8 @@ Environment: POD_UID and MODELCYCLE_REVISION become metric labels; MODELCYCLE_MO
 MODELCYCLE_LATENCY_SLO, MODELCYCLE_FEEDBACK_KEY_FILE and MODELCYCLE_LOG_LEVEL are defaults of the flags;
 MODELCYCLE_TERMINATION_LOG is where the reason goes when a model is refused.
 
-Try it: start the server on a folder that holds model/, wait for the log line "ready", and run the command in its field "curl".
+Try it: start the server on a folder that holds model/ (python -m modelcycle_training bundle import makes one of an ONNX
+file), wait for "ready", and run the curl command that it prints. GET /openapi.json says what else there is.
 """
 
 
@@ -31,7 +32,7 @@ def main(arguments: Sequence[str], environment: Mapping[str, str]) -> int:
     """Parse and run. Returns the exit code."""
     parser = _parser(environment)
     parsed = parser.parse_args(arguments)
-    logs.to_stdout(parsed.log_level.upper())
+    logs.to_stdout(parsed.log_level.upper(), parsed.log_format)
     if parsed.command == "fetch":
         from modelcycle_serving import fetching
 
@@ -71,7 +72,7 @@ def main(arguments: Sequence[str], environment: Mapping[str, str]) -> int:
 def _parser(environment: Mapping[str, str]) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m modelcycle_serving",
-        description="Serve one verified model by the Open Inference Protocol v2 (REST, JSON).",
+        description="Serve one verified model by the Open Inference Protocol v2 over HTTP, with JSON and binary tensors.",
         epilog=EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
@@ -82,18 +83,24 @@ def _parser(environment: Mapping[str, str]) -> argparse.ArgumentParser:
         choices=("debug", "info", "warning", "error"),
         help="default %(default)s",
     )
+    parser.add_argument(
+        "--log-format",
+        default=logs.AUTO,
+        choices=(logs.AUTO, *logs.FORMATS),
+        help="auto: text on a terminal, else JSON lines (default %(default)s)",
+    )
     commands = parser.add_subparsers(dest="command", metavar="{fetch}")
     fetch = commands.add_parser("fetch", help=f"fetch and verify the bundle that ${layout.TASK_ENV} names, then exit")
     fetch.add_argument(
         "--trust",
         type=Path,
-        default=Path(environment.get("MODELCYCLE_TRUST_FILE", f"{layout.TRUST_DIR}/{layout.TRUST_FILE}")),
+        default=Path(layout.TRUST_DIR, layout.TRUST_FILE),
         help="PEM public keys (default %(default)s)",
     )
     fetch.add_argument(
         "--destination",
         type=Path,
-        default=Path(environment.get("MODELCYCLE_BUNDLE", layout.BUNDLE_MOUNT)),
+        default=Path(layout.BUNDLE_MOUNT),
         help="folder that gets model/ (default %(default)s)",
     )
     return parser

@@ -4,7 +4,6 @@ Owns the token file and the comparison (RFC 6750). A request that another pod ha
 Never logs a token, and takes as long for a wrong one as for a right one.
 """
 
-import asyncio
 from collections.abc import Callable
 from hmac import compare_digest
 from pathlib import Path
@@ -13,7 +12,6 @@ from typing import Final
 from modelcycle_serving.logs import log
 from modelcycle_serving.messages import Answer, Handler, Request, Response, problem
 
-PERIOD_SECONDS: Final = 1.0
 MIN_LENGTH: Final = 16
 """Bytes of a token."""
 MAX_TOKENS: Final = 64
@@ -53,12 +51,6 @@ class TokenFile:
             log.error("the token file is not valid; the last tokens stay", extra={"detail": str(error)})
         else:
             log.info("bearer tokens", extra={"accepted": len(self._tokens)})
-
-    async def keep_looking(self) -> None:
-        """Look until cancelled."""
-        while True:
-            await asyncio.sleep(PERIOD_SECONDS)
-            self.look()
 
     def allows(self, authorization: bytes) -> bool:
         """Whether this value of the header Authorization carries one of the tokens."""

@@ -6,7 +6,6 @@ Owns routing and readiness: which phase the process is in, and who answers what.
 from collections.abc import Callable
 from enum import StrEnum
 from random import Random
-from typing import Any
 
 import orjson
 
@@ -20,7 +19,7 @@ from modelcycle_serving.exposition import negotiated
 from modelcycle_serving.feedback import PATH as FEEDBACK_PATH
 from modelcycle_serving.feedback import Feedback
 from modelcycle_serving.inference import Inference, arm_of
-from modelcycle_serving.messages import RETRY_AFTER, Answer, Handler, Request, Response
+from modelcycle_serving.messages import RETRY_AFTER, Answer, Handler, Request, Response, problem
 from modelcycle_serving.model import Model
 from modelcycle_serving.openapi import Described
 from modelcycle_serving.tls import Tls
@@ -35,16 +34,6 @@ class Phase(StrEnum):
     """Verified, golden answers reproduced, warmed up."""
     DRAINING = "draining"
     """Told to stop: not ready, but every request that arrives is answered."""
-
-
-def ok(value: Any) -> Response:
-    """A JSON answer."""
-    return Response(200, orjson.dumps(value))
-
-
-def error(status: int, message: str, headers: tuple[tuple[bytes, bytes], ...] = ()) -> Response:
-    """A JSON error."""
-    return Response(status, oip.encode_error(message), headers=headers)
 
 
 class Router:
@@ -64,11 +53,11 @@ class Router:
         """Answer one request."""
         methods = self._routes.get(request.path)
         if methods is None:
-            return error(404, "no such path or model; GET /openapi.json lists what there is")
+            return problem(404, "no such path or model; GET /openapi.json lists what there is")
         endpoint = methods.get(request.method)
         if endpoint is None:
             allowed = b", ".join(sorted(methods))
-            return error(405, f"this path takes {allowed.decode()}", ((b"Allow", allowed),))
+            return problem(405, f"this path takes {allowed.decode()}", ((b"Allow", allowed),))
         return endpoint(request)
 
 
@@ -99,7 +88,7 @@ class App:
         add = self.serving.add
         add("GET", "/v2", lambda _: Response(200, oip.encode_server(self._server_version)))
         add("GET", "/openapi.json", self._openapi)
-        add("GET", "/v2/health/live", lambda _: ok({"live": True}))
+        add("GET", "/v2/health/live", lambda _: Response(200, b'{"live":true}'))
         add("GET", "/v2/health/ready", self._ready)
         self._add_model_routes(oip.model_path(self._name), self._arms.infer)
         add("POST", FEEDBACK_PATH, self._label)
@@ -185,7 +174,7 @@ class App:
         if self._model is None:
             return _starting()
         if self._feedback is None:
-            return error(404, "feedback is off: start the server with --feedback-key-file to take labels")
+            return problem(404, "feedback is off: start the server with --feedback-key-file to take labels")
         return self._feedback.endpoint(request)
 
     def _exposition(self, request: Request) -> Response:
@@ -210,4 +199,4 @@ class App:
 
 
 def _starting() -> Response:
-    return error(503, "the model is being verified and loaded", RETRY_AFTER)
+    return problem(503, "the model is being verified and loaded", RETRY_AFTER)

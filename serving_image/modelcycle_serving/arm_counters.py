@@ -13,8 +13,6 @@ from modelcycle_serving.exposition import described, labelled
 from modelcycle_serving.histogram import Histogram
 from modelcycle_serving.shadow_counters import ShadowCounters
 
-KEPT_ROLLOUTS: Final = 3
-
 
 class ArmCounters:
     """The counters of one process; those of a rollout begin when it is first applied."""
@@ -31,7 +29,7 @@ class ArmCounters:
         """Requests drawn for the stable arm and for the canary since the share last changed."""
 
     def apply(self, traffic: Traffic) -> None:
-        """Begin the series of a new rollout; the oldest of KEPT_ROLLOUTS make room."""
+        """Begin the series of a new rollout; the oldest of names.KEPT_ROLLOUTS make room."""
         if (traffic.rollout, traffic.share) != (self._applied.rollout, self._applied.share):
             self._since_change = [0, 0]
         self._applied = traffic
@@ -44,7 +42,7 @@ class ArmCounters:
         self._exempt.setdefault(rollout, 0)
         arms = names.ARM_OUTCOMES
         self._drawn.setdefault(rollout, dict.fromkeys(((by, arm) for by in names.DRAWN_BY for arm in arms), 0))
-        for oldest in list(self._counts)[:-KEPT_ROLLOUTS]:
+        for oldest in list(self._counts)[: -names.KEPT_ROLLOUTS]:
             del self._counts[oldest], self._rescued[oldest], self._exempt[oldest], self._drawn[oldest]
 
     def count(self, rollout: str, arm: str, outcome: str) -> None:

@@ -16,7 +16,7 @@ from modelcycle_serving import deadlines
 from modelcycle_serving.arm_counters import ArmCounters
 from modelcycle_serving.forwarding import head, response
 from modelcycle_serving.logs import log
-from modelcycle_serving.messages import Later, Pending, Request, Response, problem
+from modelcycle_serving.messages import Handler, Later, Pending, Request, Response, problem
 from modelcycle_serving.shadow import Shadow
 from modelcycle_serving.split import Split, place
 from modelcycle_serving.tls import Tls
@@ -30,13 +30,11 @@ _OUTCOMES: Final = {
     Kind.BROKEN: names.OUTCOME_FAILED,
 }
 
-Here = Callable[[Request], Response | Later]
-
 
 class Arms:
     """The split of one pod. `here` answers by the pod's own model; `clock` gives seconds."""
 
-    def __init__(self, here: Here, random: Random, clock: Callable[[], float], tls: Tls | None) -> None:
+    def __init__(self, here: Handler, random: Random, clock: Callable[[], float], tls: Tls | None) -> None:
         self.counters: Final = ArmCounters()
         self._here: Final = here
         self._clock: Final = clock

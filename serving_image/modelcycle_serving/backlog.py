@@ -14,7 +14,7 @@ from typing import Final
 
 import numpy as np
 
-from modelcycle_serving.batching import Outputs, Rows
+from modelcycle_serving.oip import Outputs, Rows
 
 SLICE_SECONDS: Final = 0.0005
 """How long the event loop may be held up by counting at one time."""

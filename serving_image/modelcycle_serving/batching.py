@@ -2,22 +2,19 @@
 
 Owns the queue between parsed requests and the model, its bounds, and what happens when a run goes wrong. Nobody waits for company: what has
 arrived when the loop comes round is run, a single request alone. One request can never spoil another's answer: after a run that fails,
-each is run by itself. Knows no protocol and counts nothing.
+each is run by itself. Reads no body and counts nothing.
 """
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Final, Generic, TypeVar
+from typing import Final, Generic, TypeVar
 
 import numpy as np
-from numpy.typing import NDArray
 
 from modelcycle_serving.messages import Pending
-
-Rows = NDArray[np.float32]
-Outputs = Mapping[str, NDArray[Any]]
+from modelcycle_serving.oip import Outputs, Rows
 
 
 class RunFailed(Exception):

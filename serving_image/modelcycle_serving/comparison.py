@@ -44,10 +44,14 @@ def compare(own: Outputs, other: Outputs) -> Comparison:
     return Comparison(absolute is not None and _likeliest(own) == _likeliest(other), absolute)
 
 
-def read(body: bytes, header_length: int | None) -> Outputs:
-    """The outputs of an answer by name: floats as [N, ...] float64, anything else as a list. Raises ValueError for what is no answer."""
+def read(body: bytes, header_length: bytes | None) -> Outputs:
+    """The outputs of an answer by name: floats as [N, ...] float64, anything else as a list.
+
+    `header_length` is the header's text, where the answer has it. Raises ValueError for what is no answer.
+    """
     try:
-        outputs, at, found = orjson.loads(body[:header_length])["outputs"], header_length or len(body), Outputs()
+        at = len(body) if header_length is None else int(header_length)
+        outputs, found = orjson.loads(body[:at])["outputs"], Outputs()
         for output in outputs:
             size = output.get("parameters", {}).get("binary_data_size")
             raw = None if size is None else body[at : at + size]

@@ -7,14 +7,12 @@ this pod asks for one, since the others do so too. Never passes on anything else
 from typing import Final
 
 from modelcycle_bundle.traffic import MARKER, Traffic
-from modelcycle_serving import oip
+from modelcycle_serving.bodies import HEADER_LENGTH, HEADER_LENGTH_KEY
 from modelcycle_serving.messages import JSON, Request, Response
 from modelcycle_serving.upstream import Answer
 
-HEADER_LENGTH: Final = oip.HEADER_LENGTH.encode()
-_LENGTH: Final = HEADER_LENGTH.lower()
 _MARKER: Final = MARKER.encode()
-_COPIED: Final = (b"content-type", _LENGTH)
+_COPIED: Final = (b"content-type", HEADER_LENGTH_KEY)
 
 
 def head(request: Request, traffic: Traffic) -> bytes:
@@ -34,11 +32,6 @@ def head(request: Request, traffic: Traffic) -> bytes:
 
 def response(answer: Answer) -> Response:
     """The other revision's answer as this pod gives it."""
-    length = answer.headers.get(_LENGTH)
+    length = answer.headers.get(HEADER_LENGTH_KEY)
     headers = () if length is None else ((HEADER_LENGTH, length),)
     return Response(answer.status, answer.body, answer.headers.get(b"content-type", JSON), headers)
-
-
-def length_of(text: bytes | None) -> int | None:
-    """The value of Inference-Header-Content-Length. Raises ValueError."""
-    return None if text is None else int(text)

@@ -16,15 +16,16 @@ from numpy.typing import NDArray
 from modelcycle_bundle import metric_names as names
 from modelcycle_bundle.bins import ClassBins
 from modelcycle_bundle.outputs import LABEL_NAME
-from modelcycle_bundle.profile import Profile, ProfileError
+from modelcycle_bundle.profile import Profile
 from modelcycle_bundle.traffic import MARKER
 from modelcycle_serving import oip
 from modelcycle_serving.backlog import Backlog
 from modelcycle_serving.batching import Batcher, BatchLimits, Job, RunFailed
+from modelcycle_serving.bodies import good, header_length
 from modelcycle_serving.counters import Counters
 from modelcycle_serving.feedback import Feedback
 from modelcycle_serving.logs import log
-from modelcycle_serving.messages import RETRY_AFTER, Answer, Request, Response
+from modelcycle_serving.messages import RETRY_AFTER, Answer, Request, Response, problem
 from modelcycle_serving.model import Model
 
 INLINE_SECONDS: Final = 0.005
@@ -33,11 +34,9 @@ MAX_PENDING: Final = 64
 """Long runs waiting for that thread; above it the answer is 503."""
 MAX_PENDING_VALUES: Final = 1 << 24
 """Feature values of them together, 4 bytes each."""
-BINARY: Final = b"application/octet-stream"
 _SUM_OF_SQUARES: Final = 1e38
 """Below it no float32 among the terms was infinite or no number."""
 _MARKER: Final = MARKER.encode()
-_HEADER_LENGTH: Final = oip.HEADER_LENGTH.lower().encode()
 
 
 class _Asked(Job):
@@ -87,7 +86,7 @@ class Inference:
             parsed = oip.parse_infer(request.body, header_length(request), self._model.signature)
         except oip.BadInput as bad:
             self._counters.count_request(400, arm)
-            return _error(400, str(bad))
+            return problem(400, str(bad))
         asked = _Asked(parsed, received, arm, rollout)
         if len(asked.rows) > self._inline_rows:
             return self._run_aside(asked)
@@ -108,16 +107,22 @@ class Inference:
         """Answers that may be sent. May be called from any thread. Raises RunFailed."""
         try:
             outputs = self._model.run(rows)
+            fault = self._fault(outputs, len(rows))
         except Exception as error:
             raise RunFailed("the model could not answer this request", type(error).__name__) from None
+        if fault is not None:
+            raise RunFailed(fault)
+        return outputs
+
+    def _fault(self, outputs: oip.Outputs, rows: int) -> str | None:
         for values in outputs.values():
             if values.dtype == np.float32 and not _is_finite(values):
-                raise RunFailed("the model's answer is not a finite number")
-            if len(values) != len(rows):
-                raise RunFailed("the model's answer has another number of rows")
+                return "the model's answer is not a finite number"
+            if len(values) != rows:
+                return "the model's answer has another number of rows"
         if self._classes and not self._classes.issuperset(outputs[LABEL_NAME].tolist()):
-            raise RunFailed("the model's answer is not one its profile knows")
-        return outputs
+            return "the model's answer is not one its profile knows"
+        return None
 
     def _run_aside(self, asked: _Asked) -> Answer:
         if self._pending >= MAX_PENDING or self._pending_values >= MAX_PENDING_VALUES:
@@ -158,7 +163,7 @@ class Inference:
 
     def _failed(self, job: _Asked, failed: RunFailed) -> None:
         log.error(str(failed), extra={"exception": failed.kind, "rows": len(job.rows)})
-        self._settle(job, _error(500, str(failed)))
+        self._settle(job, problem(500, str(failed)))
 
     def _settle(self, job: _Asked, response: Response) -> None:
         self._counters.count_request(response.status, job.arm)
@@ -171,13 +176,17 @@ class Inference:
 
     def _overloaded(self, asked: _Asked, message: str) -> Response:
         self._counters.count_request(503, asked.arm)
-        return _error(503, message, RETRY_AFTER)
+        return problem(503, message, RETRY_AFTER)
 
     def _count(self, rows: oip.Rows, outputs: oip.Outputs) -> None:
         try:
             self._counters.count_rows(rows, outputs)
-        except ProfileError:
-            log.error("answers were not counted: they are not of the profile's kind", extra={"rows": len(rows)})
+        except ValueError as error:  # of the profile or of the outputs
+            kind = type(error).__name__
+            log.error(
+                "answers were not counted: they are not of the profile's kind",
+                extra={"exception": kind, "rows": len(rows)},
+            )
 
 
 def _is_finite(values: NDArray[np.float32]) -> bool:
@@ -196,25 +205,3 @@ def _known_labels(profile: Profile) -> frozenset[int | str]:
     classes = profile.output.classes if isinstance(profile.output, ClassBins) else ()
     numbers = (int(name) for name in classes if name.removeprefix("-").isdecimal() and str(int(name)) == name)
     return frozenset((*classes, *numbers))
-
-
-def header_length(request: Request) -> int | None:
-    """How many bytes of the body are JSON, when tensors follow it. Raises BadInput."""
-    text = request.headers.get(_HEADER_LENGTH)
-    if text is None:
-        return None
-    if not text.isdigit() or len(text) > 10 or int(text) > len(request.body):
-        raise oip.BadInput(oip.HEADER_LENGTH, "expected the number of bytes of the JSON that the body begins with")
-    return int(text)
-
-
-def good(encoded: oip.Encoded) -> Response:
-    """A 200 with this body."""
-    if encoded.header_length is None:
-        return Response(200, encoded.body)
-    length = (oip.HEADER_LENGTH.encode(), b"%d" % encoded.header_length)
-    return Response(200, encoded.body, BINARY, (length,))
-
-
-def _error(status: int, message: str, headers: tuple[tuple[bytes, bytes], ...] = ()) -> Response:
-    return Response(status, oip.encode_error(message), headers=headers)

@@ -1,6 +1,6 @@
-"""Log records as JSON lines on stdout.
+"""Log records on stdout: JSON lines for programs, plain text for a person at a terminal.
 
-Owns the form of a line. Fields go into `extra`; payloads never do.
+Owns both forms. Fields go into `extra`; payloads never do.
 """
 
 import json
@@ -29,8 +29,32 @@ class JsonLines(logging.Formatter):
         return json.dumps(line, default=str)
 
 
-def to_stdout(level: str) -> None:
-    """Send every record of this process to stdout. `level` is a name that `logging` knows."""
+class Text(logging.Formatter):
+    """Time of day, level, message and fields on one line; a `curl` field on lines of its own, ready to be copied."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Render one record."""
+        fields = {key: value for key, value in vars(record).items() if key not in _STANDARD}
+        curl = fields.pop("curl", None)
+        told = " ".join(f"{key}={_plain(value)}" for key, value in fields.items())
+        time = datetime.fromtimestamp(record.created).astimezone().strftime("%H:%M:%S")
+        line = f"{time} {record.levelname.lower():<7} {record.getMessage()}  {told}".rstrip()
+        return line if curl is None else f"{line}\n\nSend a first request:\n\n    {curl}\n"
+
+
+def _plain(value: object) -> str:
+    text = value if isinstance(value, str) else json.dumps(value, default=str)
+    return text if text and not set(text) & set(' ="') else json.dumps(text)
+
+
+FORMATS: Final = {"json": JsonLines, "text": Text}
+AUTO: Final = "auto"
+"""Text where stdout is a terminal, else JSON."""
+
+
+def to_stdout(level: str, form: str = AUTO) -> None:
+    """Send every record of this process to stdout. `level` is a name that `logging` knows, `form` one of FORMATS or AUTO."""
     handler = logging.StreamHandler(sys.stdout)
-    handler.setFormatter(JsonLines())
+    chosen = ("text" if sys.stdout.isatty() else "json") if form == AUTO else form
+    handler.setFormatter(FORMATS[chosen]())
     logging.basicConfig(level=level, handlers=[handler], force=True)

@@ -9,6 +9,8 @@ from dataclasses import dataclass, field
 from http import HTTPStatus
 from typing import Any, Final
 
+import orjson
+
 JSON: Final = b"application/json"
 RETRY_AFTER: Final = ((b"Retry-After", b"1"),)
 _STATUS_LINE: Final = {status: f"HTTP/1.1 {status.value} {status.phrase}\r\n".encode() for status in HTTPStatus}
@@ -88,8 +90,8 @@ Handler = Callable[[Request], Answer]
 
 
 def problem(status: int, message: str, headers: tuple[tuple[bytes, bytes], ...] = ()) -> Response:
-    """An error of the protocol. `message` is ours and holds no character that JSON escapes."""
-    return Response(status, b'{"error":"%s"}' % message.encode(), headers=headers)
+    """An error as the protocol writes it. `message` is ours."""
+    return Response(status, orjson.dumps({"error": message}), headers=headers)
 
 
 def head(request: Request, response: Response, date: bytes, *, closing: bool) -> bytes:

@@ -1,7 +1,7 @@
 """The OpenAPI 3.1 document of the serving port, made from the model's signature: real names, a request that works.
 
-Owns which route has which bodies and answers; the routes themselves are the router's. Kept true by tests that compare it
-with the router, send its examples and check the answers against its schemas (tests/unit/serving/test_openapi.py).
+Owns which route has which bodies and answers; the routes themselves are the router's. Kept true by tests that compare
+it with the router, send its examples and check the answers against its schemas (tests/unit/serving/test_openapi.py).
 """
 
 from collections.abc import Mapping

@@ -142,6 +142,6 @@ def _answer_output(output: OutputSpec) -> Object:
             parameters=_object((), **{SIZE: {"type": "integer"}}),
         )
     )
-    if output.classes:
-        described["description"] = f"Columns: {', '.join(output.classes)}"
+    if output.columns:
+        described["description"] = f"Columns: {', '.join(output.columns)}"
     return described

@@ -11,8 +11,9 @@ from typing import Final
 
 from modelcycle_bundle import metric_names as names
 from modelcycle_bundle.traffic import Traffic
+from modelcycle_serving.bodies import HEADER_LENGTH, HEADER_LENGTH_KEY
 from modelcycle_serving.comparison import compare, read
-from modelcycle_serving.forwarding import HEADER_LENGTH, head, length_of
+from modelcycle_serving.forwarding import head
 from modelcycle_serving.messages import Request, Response
 from modelcycle_serving.shadow_counters import ShadowCounters
 from modelcycle_serving.split import Split
@@ -88,11 +89,10 @@ class Shadow:
 
     def _compare(self, rollout: str, own: Response, other: Answer) -> None:
         try:
-            lengths = (
-                length_of(dict(own.headers).get(HEADER_LENGTH)),
-                length_of(other.headers.get(HEADER_LENGTH.lower())),
+            found = compare(
+                read(own.body, dict(own.headers).get(HEADER_LENGTH)),
+                read(other.body, other.headers.get(HEADER_LENGTH_KEY)),
             )
-            found = compare(read(own.body, lengths[0]), read(other.body, lengths[1]))
         except ValueError:
             self._counters.count(rollout, names.OUTCOME_FAILED)
             return

@@ -4,30 +4,27 @@ Owns these numbers and their text on the metrics port. Bounded: the series of th
 the first.
 """
 
-from bisect import bisect_left
 from typing import Final
 
 from modelcycle_bundle import metric_names as names
 from modelcycle_serving.exposition import described, labelled
-
-KEPT_ROLLOUTS: Final = 3
+from modelcycle_serving.histogram import Histogram
 
 
 class ShadowCounters:
     """The counters of one process."""
 
     def __init__(self) -> None:
-        self._counts: dict[str, dict[str, int]] = {}
-        self._differences: dict[str, list[int]] = {}
-        self._sums: dict[str, float] = {}
+        self._counts: Final[dict[str, dict[str, int]]] = {}
+        self._differences: Final[dict[str, Histogram]] = {}
 
     def begin(self, rollout: str) -> None:
-        """Begin the series of a rollout, or go on with them; the oldest of KEPT_ROLLOUTS make room."""
+        """Begin the series of a rollout, or go on with them; the oldest of names.KEPT_ROLLOUTS make room."""
         self._counts[rollout] = self._counts.pop(rollout, dict.fromkeys(names.SHADOW_OUTCOMES, 0))
-        self._differences.setdefault(rollout, [0] * (len(names.SHADOW_BOUNDS) + 1))
-        self._sums.setdefault(rollout, 0.0)
-        for oldest in list(self._counts)[:-KEPT_ROLLOUTS]:
-            del self._counts[oldest], self._differences[oldest], self._sums[oldest]
+        differences = Histogram(names.SHADOW_DIFFERENCE, names.SHADOW_BOUNDS, {"rollout": rollout})
+        self._differences.setdefault(rollout, differences)
+        for oldest in list(self._counts)[: -names.KEPT_ROLLOUTS]:
+            del self._counts[oldest], self._differences[oldest]
 
     def count(self, rollout: str, outcome: str) -> None:
         """One copy, sent or dropped."""
@@ -37,8 +34,7 @@ class ShadowCounters:
     def observe(self, rollout: str, difference: float) -> None:
         """The largest difference between two answers."""
         if rollout in self._differences:
-            self._differences[rollout][bisect_left(names.SHADOW_BOUNDS, difference)] += 1
-            self._sums[rollout] += difference
+            self._differences[rollout].observe(difference)
 
     def exposition(self) -> list[str]:
         """The lines of Prometheus' text format; none before the first copy was asked for."""
@@ -52,14 +48,5 @@ class ShadowCounters:
                 for outcome, count in counts.items()
             ),
             *described(names.SHADOW_DIFFERENCE),
-            *(line for rollout in self._counts for line in self._histogram(rollout)),
+            *(line for rollout in self._counts for line in self._differences[rollout].samples()),
         ]
-
-    def _histogram(self, rollout: str) -> list[str]:
-        lines, total = [], 0
-        for bound, count in zip((*names.SHADOW_BOUNDS, "+Inf"), self._differences[rollout], strict=True):
-            total += count
-            lines.append(f"{names.SHADOW_DIFFERENCE}_bucket{labelled({'rollout': rollout, 'le': str(bound)})} {total}")
-        named = labelled({"rollout": rollout})
-        name = names.SHADOW_DIFFERENCE
-        return [*lines, f"{name}_sum{named} {self._sums[rollout]:.9f}", f"{name}_count{named} {total}"]

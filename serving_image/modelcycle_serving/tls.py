@@ -5,7 +5,6 @@ hands on with TLS, to pods that hold the same certificate or one that `ca` vouch
 unreached, and this pod answers. Names are not compared: a Service's address stands for pods that come and go.
 """
 
-import asyncio
 import ssl
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +12,6 @@ from typing import Final
 
 from modelcycle_serving.logs import log
 
-PERIOD_SECONDS: Final = 1.0
 HANDSHAKE_SECONDS: Final = 10.0
 SHUTDOWN_SECONDS: Final = 2.0
 
@@ -61,12 +59,6 @@ class Tls:
         self._seen = text
         self.hop = hop
         log.info("TLS certificate renewed")
-
-    async def keep_looking(self) -> None:
-        """Look until cancelled."""
-        while True:
-            await asyncio.sleep(PERIOD_SECONDS)
-            self.look()
 
 
 def _listening(files: TlsFiles) -> ssl.SSLContext:

@@ -4,7 +4,6 @@ Owns reading only; what the annotation means is modelcycle_bundle.traffic, what 
 changes nothing. Never logs the text.
 """
 
-import asyncio
 from collections.abc import Callable
 from pathlib import Path
 from typing import Final
@@ -12,7 +11,6 @@ from typing import Final
 from modelcycle_bundle.traffic import Traffic, TrafficError, parse
 from modelcycle_serving.logs import log
 
-PERIOD_SECONDS: Final = 0.05
 MAX_BYTES: Final = 64 * 1024
 """A longer text is none of ours."""
 
@@ -46,9 +44,3 @@ class TrafficFile:
             return
         log.info("traffic", extra={"rollout": traffic.rollout, "seq": traffic.seq, "share": traffic.share})
         self._apply(traffic)
-
-    async def keep_looking(self) -> None:
-        """Look until cancelled."""
-        while True:
-            self.look()
-            await asyncio.sleep(PERIOD_SECONDS)

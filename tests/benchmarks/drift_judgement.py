@@ -23,7 +23,7 @@ from modelcycle.drift.ledger import Book
 from modelcycle.drift.windows import Ledger, OpenWindow, Run, add
 from modelcycle.drift.world import LedgerObject, MonitorWorld, TargetModel
 from modelcycle.metrics.runs import fold
-from modelcycle_bundle.bins import NumericGrid
+from modelcycle_bundle.grids import NumericGrid
 
 RUNS: Final = 100
 PODS: Final = 20

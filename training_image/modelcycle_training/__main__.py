@@ -1,4 +1,4 @@
-"""Entry point: `python -m modelcycle_training {inspect,trial,seal,collect,compare}`. Flags and signals only."""
+"""Entry point: `python -m modelcycle_training {inspect,trial,seal,collect,compare,bundle}`. Flags and signals only."""
 
 import argparse
 import os
@@ -10,6 +10,7 @@ from pathlib import Path
 
 from modelcycle_bundle import layout
 from modelcycle_bundle.contract import EXIT_RETRY, TaskKind
+from modelcycle_training.importing import command
 from modelcycle_training.program import run
 from modelcycle_training.reporting import TERMINATION_LOG_ENV, JsonLines
 
@@ -27,14 +28,18 @@ def main(arguments: Sequence[str]) -> int:
     parser = argparse.ArgumentParser(
         prog="python -m modelcycle_training",
         description="Programs of the training image. Data in, signed model out.",
-        epilog=f"The task is JSON in the environment variable {layout.TASK_ENV}; the result goes to"
+        epilog=f"All but `bundle` are run by Jobs: the task is JSON in the environment variable {layout.TASK_ENV}; the result goes to"
         f" {layout.TERMINATION_MESSAGE_PATH} ({TERMINATION_LOG_ENV} names another file). Exit codes: 0 result,"
         f" {EXIT_RETRY} try again, 1 failed for good.",
     )
     programs = parser.add_subparsers(dest="program", required=True, metavar="PROGRAM")
     for kind in TaskKind:
         programs.add_parser(kind.value, help=_HELP[kind], description=_HELP[kind])
-    kind = TaskKind(parser.parse_args(arguments).program)
+    command.add_parser(programs)
+    parsed = parser.parse_args(arguments)
+    if parsed.program == "bundle":
+        return command.run(parsed)
+    kind = TaskKind(parsed.program)
     _leave_on_sigterm()
     return run(kind, os.environ, Path(layout.KEY_DIR), JsonLines(kind.value))
 

@@ -24,7 +24,7 @@ from modelcycle_training.parity import Missing, Parity, rows_with_gaps
 from modelcycle_training.split import Parts
 from modelcycle_training.table import Float32Matrix
 
-_LIBRARIES: Final = ("numpy", "onnx", "onnxruntime", "scikit-learn", "scipy", "skl2onnx")
+LIBRARIES: Final = ("numpy", "onnx", "onnxruntime", "scikit-learn", "scipy", "skl2onnx")
 """What shaped the bytes; the full set is the image, which the provenance names by digest."""
 _GOLDEN_SEED: Final = 0
 _MIXED_ROWS: Final = 10
@@ -82,7 +82,7 @@ def _facts(evidence: Evidence, profile_hash: str, golden_rows: int) -> ModelFact
         holdout_rows=len(parts.holdout.labels),
         split_seed=task.data.split.seed,
         trial_seed=task.seed,
-        libraries={name: version(name) for name in _LIBRARIES},
+        libraries={name: version(name) for name in LIBRARIES},
         opset=dict(exported.opsets).get("", 0),
         ir_version=exported.ir_version,
         onnx_sha256=hashlib.sha256(exported.model).hexdigest(),
@@ -107,14 +107,18 @@ def _classes(evidence: Evidence) -> tuple[str, ...]:
 
 def golden_answers(evidence: Evidence, model: OnnxModel) -> Golden:
     """About 16 rows and the model's answers. No row of the data is among them: each mixes the values of many rows."""
-    parts = evidence.parts
-    rows = [_mixed(parts.holdout.inputs), evidence.parity.edges[:_EDGE_ROWS]]
-    if evidence.parity.missing is Missing.ANSWERED:
+    return replayed(evidence.parts.holdout.inputs, evidence.parity.edges, evidence.parity.missing, model)
+
+
+def replayed(reference: Float32Matrix, edges: Float32Matrix, missing: Missing, model: OnnxModel) -> Golden:
+    """Golden answers to mixed rows of a reference, to made-up rows, and to rows with gaps where the model answers them."""
+    rows = [_mixed(reference), edges[:_EDGE_ROWS]]
+    if missing is Missing.ANSWERED:
         rows.append(rows_with_gaps(rows[0])[-_GAP_ROWS:])
     else:
         rows = [block[~np.isnan(block).any(axis=1)] for block in rows]
     inputs = np.concatenate(rows)
-    finite = np.isfinite(_numbers(model.answer(inputs)))
+    finite = np.isfinite(numbers(model.answer(inputs)))
     inputs = inputs[finite]
     return golden.make(inputs, model.answer(inputs))
 
@@ -124,5 +128,6 @@ def _mixed(rows: Float32Matrix) -> Float32Matrix:
     return rows[drawn, np.arange(rows.shape[1])]
 
 
-def _numbers(answers: Outputs) -> Any:
+def numbers(answers: Outputs) -> Any:
+    """One number a row that is finite exactly when the whole answer is."""
     return answers.probabilities.sum(axis=1) if isinstance(answers, ClassOutputs) else answers.predictions

@@ -52,18 +52,21 @@ class Table:
         return np.fromiter((cell != "" for cell in self.target), dtype=np.bool_, count=len(self.target))
 
 
-def read_table(data: bytes, target: str) -> Table:
-    """Parse a CSV table. Raises TaskFailed with DataUnreadable, TargetMissing or FeatureNotNumeric."""
+def read_table(data: bytes, target: str | None) -> Table:
+    """Parse a CSV table; without a target every column is a feature, and no row has a label.
+
+    Raises TaskFailed with DataUnreadable, TargetMissing or FeatureNotNumeric.
+    """
     reader = csv.reader(io.TextIOWrapper(io.BytesIO(data), encoding="utf-8-sig", newline=""), strict=True)
     lines = _lines(reader)
     header = _header(next(lines, []))
-    at = _target_position(header, target)
+    at = None if target is None else _target_position(header, target)
     features = tuple(name for position, name in enumerate(header) if position != at)
     blocks: list[Float32Matrix] = []
     labels: list[str] = []
     for chunk in _chunks(_rectangular(lines, len(header))):
         columns = list(zip(*chunk, strict=True))
-        labels.extend(_label(cell) for cell in columns.pop(at))
+        labels.extend([""] * len(chunk) if at is None else (_label(cell) for cell in columns.pop(at)))
         blocks.append(_numeric(features, columns))
         if len(labels) > MAX_ROWS:
             raise data_failed(FailureReason.DATA_UNREADABLE, f"the table has more than {MAX_ROWS} rows")

@@ -10,7 +10,7 @@ from typing import Final
 
 import numpy as np
 
-from modelcycle_bundle import card, layout, oms
+from modelcycle_bundle import card, layout, manifest
 from modelcycle_bundle.golden import Golden
 from modelcycle_bundle.outputs import ClassOutputs, from_arrays
 from modelcycle_bundle.profile import Profile
@@ -51,7 +51,7 @@ class Changed(ValueError):
 def load(bundle: Path, digest: str) -> Explainer:
     """`digest` is the root digest that the server has verified. Raises Changed."""
     folder = bundle / layout.MODEL_DIR
-    if oms.digest_directory(folder).root != digest:
+    if manifest.digest_directory(folder).root != digest:
         raise Changed(f"{folder} has another digest than {digest}")
     model = (folder / layout.MODEL_FILE).read_bytes()
     profile = Profile.parse((folder / layout.PROFILE_FILE).read_text())

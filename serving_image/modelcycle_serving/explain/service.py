@@ -17,12 +17,12 @@ from modelcycle_bundle.bins import ClassBins
 from modelcycle_bundle.metric_names import EXPLANATION_CODES, EXPLANATIONS
 from modelcycle_bundle.outputs import LABEL_NAME
 from modelcycle_serving import oip
+from modelcycle_serving.bodies import good, header_length
 from modelcycle_serving.explain import frames
 from modelcycle_serving.explain.process import ExplainingProcess, TooSlow
 from modelcycle_serving.exposition import described, labelled
-from modelcycle_serving.inference import good, header_length
 from modelcycle_serving.logs import log
-from modelcycle_serving.messages import RETRY_AFTER, Answer, Handler, Request, Response
+from modelcycle_serving.messages import RETRY_AFTER, Answer, Handler, Request, Response, problem
 from modelcycle_serving.model import Model
 from modelcycle_serving.openapi import Described
 
@@ -84,9 +84,9 @@ class Explanations:
             if len(asked.rows) > MAX_ROWS:
                 raise oip.BadInput("inputs", f"at most {MAX_ROWS} rows can be explained in one request")
         except oip.BadInput as bad:
-            return self._counted(_error(400, str(bad)))
+            return self._counted(problem(400, str(bad)))
         if len(self._under_way) >= MAX_WAITING:
-            return self._counted(_error(503, "too many explanations are waiting", RETRY_AFTER))
+            return self._counted(problem(503, "too many explanations are waiting", RETRY_AFTER))
         task = asyncio.get_running_loop().create_task(self._explain(asked))
         self._under_way.add(task)
         task.add_done_callback(self._under_way.discard)
@@ -97,13 +97,13 @@ class Explanations:
             answer = await self._process.explain(asked.rows)
         except TooSlow:
             log.error("an explanation took too long", extra={"rows": len(asked.rows)})
-            return self._counted(_error(503, "no explanation within the time limit; ask for fewer rows", RETRY_AFTER))
+            return self._counted(problem(503, "no explanation within the time limit; ask for fewer rows", RETRY_AFTER))
         except (frames.Failed, OSError) as error:
             log.error("explaining failed", extra={"kind": str(error), "rows": len(asked.rows)})
-            return self._counted(_error(500, "these rows could not be explained"))
+            return self._counted(problem(500, "these rows could not be explained"))
         if not np.isfinite(answer.contributions).all():
             log.error("an explanation is not finite", extra={"rows": len(asked.rows)})
-            return self._counted(_error(500, "the explanation is not a finite number"))
+            return self._counted(problem(500, "the explanation is not a finite number"))
         about = {"method": answer.method, "space": answer.space}
         outputs = self._outputs(answer)
         encoded = oip.encode_answer(self._name, self._model.version, asked, outputs, self._signature, about)
@@ -131,7 +131,7 @@ def _signature(model: Model) -> oip.Signature:
         *label,
         oip.OutputSpec("score", "FP64", (-1,)),
         oip.OutputSpec("base_value", "FP64", (-1,)),
-        oip.OutputSpec("contributions", "FP64", (-1, len(features)), features),
+        oip.OutputSpec("contributions", "FP64", (-1, len(features)), features, "features"),
     )
     return oip.Signature(features, outputs, model.signature.accepts_missing)
 
@@ -143,7 +143,3 @@ def _labels(model: Model) -> NDArray[Any] | None:
     datatype = next(output.datatype for output in model.signature.outputs if output.name == LABEL_NAME)
     names = model.profile.output.classes
     return np.array([int(name) for name in names]) if datatype == "INT64" else np.array(names, dtype=object)
-
-
-def _error(status: int, message: str, headers: tuple[tuple[bytes, bytes], ...] = ()) -> Response:
-    return Response(status, oip.encode_error(message), headers=headers)

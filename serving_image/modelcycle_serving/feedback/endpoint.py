@@ -19,7 +19,7 @@ from modelcycle_serving.feedback import labels
 from modelcycle_serving.feedback.keys import KeyFile
 from modelcycle_serving.feedback.replays import Forgotten, Replays
 from modelcycle_serving.feedback.tokens import Forged, Token, opened
-from modelcycle_serving.messages import Request, Response
+from modelcycle_serving.messages import Request, Response, problem
 
 PATH: Final = "/v2/feedback"
 MAX_BODY: Final = 1024 * 1024
@@ -27,8 +27,6 @@ MAX_BODY: Final = 1024 * 1024
 MAX_ENTRIES: Final = 128
 MAX_LABELS: Final = 4096
 """Of one body; those not known yet count too."""
-KEPT_ROLLOUTS: Final = 3
-"""Rollouts that this pod applied and still tells apart."""
 TOLD: Final = 20
 """Refused entries that an answer lists."""
 _STATUS: Final = {
@@ -87,20 +85,20 @@ class FeedbackEndpoint:
         """Tell the answers of this rollout apart from now on, and keep those of the last few."""
         if traffic.share and traffic.rollout not in self._rollouts[-1:]:
             others = [rollout for rollout in self._rollouts if rollout != traffic.rollout]
-            self._rollouts = [*others, traffic.rollout][-KEPT_ROLLOUTS:]
+            self._rollouts = [*others, traffic.rollout][-names.KEPT_ROLLOUTS :]
 
     def __call__(self, request: Request) -> Response:
         """Answer one body of labels."""
         if self._keys.signing is None:
-            return _error(404, "feedback is off: this server has no key to sign answers with (--feedback-key-file)")
+            return problem(404, "feedback is off: this server has no key to sign answers with (--feedback-key-file)")
         if len(request.body) > MAX_BODY:
             self._outcomes[names.FEEDBACK_MALFORMED] += 1
-            return _error(413, f"body: expected at most {MAX_BODY} bytes; send fewer entries at once")
+            return problem(413, f"body: expected at most {MAX_BODY} bytes; send fewer entries at once")
         try:
             entries = _entries(request.body)
         except Malformed as malformed:
             self._outcomes[names.FEEDBACK_MALFORMED] += 1
-            return _error(400, str(malformed))
+            return problem(400, str(malformed))
         return self._count_all(entries)
 
     def _count_all(self, entries: list[_Entry]) -> Response:
@@ -199,7 +197,3 @@ def _answer(rows: int, refused: list[tuple[int, Refused]]) -> Response:
     status = _STATUS[refused[0][1].outcome]
     body = {"error": told[0]["error"], "counted": rows, "refused": told, "refused_entries": len(refused)}
     return Response(status, orjson.dumps(body), headers=_CHALLENGE if status == 401 else ())
-
-
-def _error(status: int, message: str) -> Response:
-    return Response(status, orjson.dumps({"error": message}))

@@ -4,14 +4,12 @@ Owns what such a file is: the text of a Secret, one key a line. The first signs,
 change, so that a rotation loses no label. No file, no keys: then feedback is off. Never logs a key.
 """
 
-import asyncio
 from pathlib import Path
 from typing import Final
 
 from modelcycle_serving.feedback.tokens import Key
 from modelcycle_serving.logs import log
 
-PERIOD_SECONDS: Final = 1.0
 MIN_LENGTH: Final = 32
 """Bytes of a key: `openssl rand -base64 32` gives 44."""
 MAX_KEYS: Final = 4
@@ -64,9 +62,3 @@ class KeyFile:
         keys = {secret: Key(secret) for secret in (*secrets, *before)}
         self.signing, self.accepted = keys[secrets[0]], tuple(keys.values())
         log.info("feedback keys", extra={"accepted": len(keys)})
-
-    async def keep_looking(self) -> None:
-        """Look until cancelled."""
-        while True:
-            self.look()
-            await asyncio.sleep(PERIOD_SECONDS)

@@ -100,11 +100,12 @@ class ClassLabels:
                 self._confidence[predicted, outcome][answers.confidence[row]] += 1
 
     def _class(self, row: int, label: object, answers: PredictedClasses) -> str:
-        # 1.0 is what many a data frame makes of the class 1 where labels are missing.
-        text = str(int(label)) if isinstance(label, float) and label.is_integer() else str(label)
-        if (text not in self._classes and text not in answers.classes) or not isinstance(label, (str, int, float)):
-            raise BadLabel(row, f"expected one of the model's {len(self._classes)} classes, or null for not known yet")
-        return text
+        if isinstance(label, (str, int, float)):
+            # 1.0 is what many a data frame makes of the class 1 where labels are missing.
+            text = str(int(label)) if isinstance(label, float) and label.is_integer() else str(label)
+            if text in self._classes or text in answers.classes:
+                return text
+        raise BadLabel(row, f"expected one of the model's {len(self._classes)} classes, or null for not known yet")
 
     def _truth(self, predicted: str, actual: str, outcome: str) -> tuple[str, str, str]:
         known = self._classes

@@ -5,7 +5,7 @@ fault and what was expected there; it never quotes what the client sent. Called 
 reuses its buffers.
 """
 
-from modelcycle_serving.oip.answer import encode_answer, encode_error
+from modelcycle_serving.oip.answer import encode_answer
 from modelcycle_serving.oip.batch_answers import BatchAnswers
 from modelcycle_serving.oip.messages import (
     HEADER_LENGTH,
@@ -35,7 +35,6 @@ __all__ = [
     "Signature",
     "Wanted",
     "encode_answer",
-    "encode_error",
     "encode_model",
     "encode_server",
     "example",

@@ -1,6 +1,6 @@
-"""Answers to bytes: JSON, with tensors behind it where the client asked for binary ones; and the error object.
+"""Answers to bytes: JSON, with tensors behind it where the client asked for binary ones.
 
-Owns the form of both. Rounds nothing: a float32 in JSON is the shortest text that reads back as the same float32.
+Owns their form. Rounds nothing: a float32 in JSON is the shortest text that reads back as the same float32.
 """
 
 from collections.abc import Mapping
@@ -68,8 +68,3 @@ def _constant(model_name: str, version: str, signature: Signature) -> tuple[byte
 @lru_cache(256)
 def _about(name: str, datatype: str, shape: tuple[int, ...]) -> bytes:
     return orjson.dumps({"name": name, "datatype": datatype, "shape": shape}).removesuffix(b"}")
-
-
-def encode_error(message: str) -> bytes:
-    """The body of every error."""
-    return orjson.dumps({"error": message})

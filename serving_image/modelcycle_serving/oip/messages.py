@@ -34,8 +34,10 @@ class OutputSpec:
     name: str
     datatype: str
     shape: tuple[int, ...]
-    classes: tuple[str, ...] = ()
+    columns: tuple[str, ...] = ()
     """What the columns stand for, in their order."""
+    columns_are: str = "classes"
+    """The metadata's word for them."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -43,7 +43,7 @@ def encode_model(model_name: str, version: str, signature: Signature) -> bytes:
 
 def _describe(output: OutputSpec) -> dict[str, Any]:
     plain = {"name": output.name, "datatype": output.datatype, "shape": list(output.shape)}
-    return {**plain, "parameters": {"classes": list(output.classes)}} if output.classes else plain
+    return {**plain, "parameters": {output.columns_are: list(output.columns)}} if output.columns else plain
 
 
 def example(signature: Signature) -> dict[str, Any]:

@@ -51,6 +51,8 @@ def measure(arguments: argparse.Namespace) -> None:
         if not arguments.only:
             pairs.run(plan.pairs, made, cores, write)
             native.run(made, cores, write)
+        if not arguments.only and not arguments.quick:
+            profiling.run(made, cores, write)
 
 
 def write_into(document: Path, report: str) -> None:

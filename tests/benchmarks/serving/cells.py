@@ -67,7 +67,7 @@ class Plan:
     """Of two ways of our own server, one right after the other."""
 
 
-FULL: Final = Plan(rounds=3, seconds=2.0, attempts=3, budget_seconds=18 * 60, pairs=10)
+FULL: Final = Plan(rounds=3, seconds=2.0, attempts=3, budget_seconds=14 * 60, pairs=8)
 QUICK: Final = Plan(rounds=1, seconds=1.0, attempts=1, budget_seconds=0, pairs=1)
 
 Write = Callable[[dict[str, Any]], None]

@@ -138,6 +138,8 @@ def markdown(record: Record) -> str:
         parts.append(_outside(record))
     if Server.OURS in measured and record.of("native"):
         parts.append(_native(record))
+    if record.of("profile"):
+        parts.append(_profile(record))
     return "\n\n".join([*parts, _absolute(record)]) + "\n"
 
 
@@ -257,6 +259,17 @@ def _native(record: Record) -> str:
     return (
         "What compiled code could bring: an epoll loop that answers the same bytes, a parser of the numbers, and onnxruntime's run; "
         "checks, counting and writing answers taken as free.\n\n" + _table(header, rows)
+    )
+
+
+def _profile(record: Record) -> str:
+    lines = record.of("profile")
+    names = list(dict.fromkeys(part for line in lines for part in line["parts"]))
+    rows = [[part, *(f"{line['parts'].get(part, 0) * line['cpu_us']:.1f}" for line in lines)] for part in names]
+    rows.append(["all", *(f"{line['cpu_us']:.1f}" for line in lines)])
+    cells = [f"{line['model']}, {line['rows']}, {line['connections']}" for line in lines]
+    return "Where the time goes, by py-spy; a C function counts for the Python line that calls it.\n\n" + _table(
+        ["CPU us a request: model, rows, connections", *cells], rows
     )
 
 

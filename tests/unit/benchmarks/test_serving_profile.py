@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from benchmarks.serving.profiling import parsed, report
+from benchmarks.serving.profiling import Profile, parsed, report, shares
 
 
 def test_a_sample_belongs_to_the_innermost_frame_that_is_known(tmp_path: Path) -> None:
@@ -16,7 +16,7 @@ def test_a_sample_belongs_to_the_innermost_frame_that_is_known(tmp_path: Path) -
         "Thread.run (threading.py:9);work (modelcycle_serving/http.py:1) 1000",
     ]
 
-    told = report(list(parsed(lines, tmp_path)), cpu_us=50.0)
+    told = report("bc,1,16", Profile(1000.0, 50.0, *shares(list(parsed(lines, tmp_path)))))
 
     assert "| model run | 60% | 30.0 | 2.50x |" in told
     assert "| socket write: uvloop and kernel | 25% | 12.5 | 1.33x |" in told

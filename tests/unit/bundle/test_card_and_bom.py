@@ -8,7 +8,7 @@ from cyclonedx.schema import SchemaVersion
 from cyclonedx.validation.json import JsonStrictValidator
 
 from modelcycle_bundle import bom, card
-from modelcycle_bundle.facts import ModelFacts
+from modelcycle_bundle.facts import Imported, ModelFacts
 
 CLASSIFIER = ModelFacts(
     estimator="sklearn.ensemble.HistGradientBoostingClassifier",
@@ -36,9 +36,19 @@ CLASSIFIER = ModelFacts(
 REGRESSOR = dataclasses.replace(
     CLASSIFIER, task="regression", classes=(), objective_metric="r2", metrics={"r2": "0.5"}, libraries={}
 )
+IMPORTED = dataclasses.replace(
+    CLASSIFIER,
+    estimator="onnx",
+    steps=("Scaler", "LinearClassifier"),
+    parameters={},
+    metrics={},
+    objective_metric="",
+    parity_max_difference="",
+    imported=Imported("onnx", "c" * 64, "skl2onnx 1.20.0"),
+)
 
 
-@pytest.mark.parametrize("facts", [CLASSIFIER, REGRESSOR])
+@pytest.mark.parametrize("facts", [CLASSIFIER, REGRESSOR, IMPORTED])
 def test_the_bom_is_valid_cyclonedx_1_6_experiment_53(facts: ModelFacts) -> None:
     assert JsonStrictValidator(SchemaVersion.V1_6).validate_str(bom.to_json(facts)) is None
 
@@ -72,6 +82,18 @@ def test_the_card_holds_every_recorded_fact() -> None:
     for fact in ("48210", "9642", "0.953", "0.21", "1.2e-07", "a" * 64, "b" * 64, "0123456789ab", "1.9.1"):
         assert fact in text
         assert fact in markdown
+
+
+def test_of_an_imported_model_nothing_is_said_that_belongs_to_training() -> None:
+    text, markdown, bill = card.to_json(IMPORTED), card.to_markdown(IMPORTED), bom.to_json(IMPORTED)
+    for fact in ("c" * 64, "skl2onnx 1.20.0"):
+        assert fact in text
+        assert fact in markdown
+    assert f"sha256:{'c' * 64}" in bill
+    for word in ("seed", "holdout", "held", "train", "parity", "evaluation", "Metrics", "difference"):
+        assert word not in text, word
+        assert word not in markdown.replace("how it was trained is not known here", ""), word
+        assert word not in bill, word
 
 
 def test_a_column_name_cannot_become_markup() -> None:

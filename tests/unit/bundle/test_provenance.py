@@ -36,6 +36,17 @@ def test_a_verified_statement_tells_where_the_model_came_from() -> None:
     )
 
 
+def test_an_imported_model_names_the_reference_and_the_file_taken_over() -> None:
+    reference, source = ("table.csv", "sha256:" + "b" * 64), ("onnx", "sha256:" + "c" * 64)
+    envelope = provenance.seal(provenance.import_statement(DIGEST, reference, source), KEY.private_pem)
+    verified = provenance.verify(envelope, [KEY.public_pem], DIGEST)
+    assert (verified.data_uri, verified.data_digest) == reference
+    statement = json.loads(base64.b64decode(json.loads(envelope)["payload"]))
+    build = statement["predicate"]["buildDefinition"]
+    assert build["buildType"] == provenance.IMPORT_BUILD_TYPE
+    assert build["resolvedDependencies"][1] == {"uri": "onnx", "digest": {"sha256": "c" * 64}}
+
+
 def test_sealing_twice_gives_the_same_bytes_experiment_53() -> None:
     statement = provenance.statement(seal_task(DIGEST), DIGEST)
     assert provenance.seal(statement, KEY.private_pem) == provenance.seal(statement, KEY.private_pem)

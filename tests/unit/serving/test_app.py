@@ -1,5 +1,6 @@
 """Long and failing model runs, in process: what the loop, the bound on pending work and the counters do."""
 
+import asyncio
 import json
 import threading
 from collections.abc import Callable, Iterator
@@ -98,6 +99,40 @@ async def test_answer_that_is_not_finite_is_500(bundles: dict[str, Path]) -> Non
 
     response = await Bench(bundles["classes"], nan, 0.0).answer(rig.matrix([[1, 2, 3]]))
     assert response.status == 500
+
+
+HALVES = np.array([[0.5, 0.5]], dtype=np.float32)
+MALFORMED: dict[str, dict[str, Any]] = {
+    "no label": {"probabilities": HALVES},
+    "nothing": {"label": None, "probabilities": None},
+    "no axis": {"label": np.array(0), "probabilities": np.array(0.5, np.float32)},
+    "an axis more": {"label": np.array([[0]]), "probabilities": HALVES},
+    "a row more": {"label": np.array([0, 1]), "probabilities": HALVES},
+    "lists": {"label": [0], "probabilities": [[0.5, 0.5]]},
+    "a text": {"label": np.array(["0"], dtype=object), "probabilities": HALVES},
+}
+
+
+@pytest.mark.parametrize("seconds", [0.0, 1.0], ids=["on the loop", "aside"])
+@pytest.mark.parametrize("name", MALFORMED)
+async def test_malformed_answer_of_a_model_is_500_and_leaves_nobody_waiting(
+    bundles: dict[str, Path], name: str, seconds: float
+) -> None:
+    bench = Bench(bundles["classes"], lambda rows: MALFORMED[name], seconds)
+    waiting = [bench.ask(rig.matrix([[1, 2, 3]])) for _ in range(2)]
+    async with asyncio.timeout(20):
+        responses = [each if isinstance(each, Response) else await each for each in waiting]
+    assert [response.status for response in responses] == [500, 500]
+    assert "modelcycle_rows_total 0\n" in bench.metrics()
+    bench.app.close()
+
+
+async def test_answers_that_cannot_be_counted_are_given_and_the_page_stays(bundles: dict[str, Path]) -> None:
+    shares = np.array([0.5], dtype=np.float32)
+    bench = Bench(bundles["classes"], lambda rows: {"label": np.array([0]), "probabilities": shares}, 0.0)
+    assert (await bench.answer(rig.matrix([[1, 2, 3]]))).status == 200
+    assert 'modelcycle_requests_total{code="200",arm="stable",revision=""} 1\n' in bench.metrics()
+    bench.app.close()
 
 
 async def test_class_that_the_profile_does_not_know_is_500_and_counts_nothing(bundles: dict[str, Path]) -> None:

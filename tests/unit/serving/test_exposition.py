@@ -20,7 +20,7 @@ from modelcycle_bundle.outputs import ClassOutputs, ValueOutputs
 from modelcycle_bundle.traffic import Traffic
 from modelcycle_serving import model as models
 from modelcycle_serving.__main__ import main
-from modelcycle_serving.arm_counters import KEPT_ROLLOUTS, ArmCounters
+from modelcycle_serving.arm_counters import ArmCounters
 from modelcycle_serving.counters import Counters, latency_bounds
 from modelcycle_serving.exposition import OPENMETRICS, TEXT, negotiated
 from unit.serving import rig
@@ -116,7 +116,7 @@ def in_rollouts(count: int) -> ArmCounters:
 
 
 def test_series_of_rollouts_are_bounded_and_as_many_as_foretold() -> None:
-    foretold = cardinality.rollouts(KEPT_ROLLOUTS)
+    foretold = cardinality.rollouts()
     found = exported(in_rollouts(7).exposition().decode())
     assert {name: found[name] for name in foretold} == foretold
 
@@ -179,7 +179,7 @@ def test_a_whole_page_has_as_many_series_as_foretold(server: rig.Server, page: b
     assert cardinality.total(cardinality.served(profile)) == sum(exported(page.decode()).values())
 
 
-@pytest.mark.parametrize(("features", "said"), [(30, "two classes 498 in all"), (200, "200 features 2,708")])
+@pytest.mark.parametrize(("features", "said"), [(30, "two classes 490 in all"), (200, "200 features 2,700")])
 def test_the_documentation_says_how_many_series_a_profile_makes(features: int, said: str) -> None:
     random = np.random.default_rng(1)
     table = random.normal(size=(2000, features)).astype(np.float32)

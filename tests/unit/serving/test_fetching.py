@@ -27,12 +27,12 @@ class Sealed:
         task = to_json(FetchTask(uri=change.get("uri", self.store.as_uri()), digest=self.digest))
         message = self.folder / "termination"
         done = subprocess.run(
-            [sys.executable, "-m", "modelcycle_serving", "fetch", "--destination", str(self.folder / "mount")],
-            env={
-                "MODELCYCLE_TASK": change.get("task", task),
-                "MODELCYCLE_TRUST_FILE": change.get("trust", str(self.trust)),
-                "MODELCYCLE_TERMINATION_LOG": str(message),
-            },
+            [
+                *(sys.executable, "-m", "modelcycle_serving", "fetch"),
+                *("--destination", str(self.folder / "mount")),
+                *("--trust", change.get("trust", str(self.trust))),
+            ],
+            env={"MODELCYCLE_TASK": change.get("task", task), "MODELCYCLE_TERMINATION_LOG": str(message)},
             stdout=subprocess.PIPE,
             text=True,
             check=False,

@@ -11,8 +11,8 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from modelcycle_bundle import metric_names
+from modelcycle_bundle.metric_names import KEPT_ROLLOUTS
 from modelcycle_bundle.traffic import MARKER, SHARE_DENOMINATOR
-from modelcycle_serving.arm_counters import KEPT_ROLLOUTS
 from modelcycle_serving.upstream import PoolLimits
 from unit.serving import peers, rig
 from unit.serving.peers import ANSWER, DEPLOYMENT, Peer, Stable, answer, say, say_and_close

@@ -102,6 +102,22 @@ def test_header_limits(client: rig.Client, head: bytes) -> None:
     assert client.is_closed()
 
 
+@pytest.mark.parametrize(
+    "unit",
+    [
+        b"\r\n",
+        b"POST /v2 HTTP/1.1\r\nHost: t\r\nTransfer-Encoding: chunked\r\n\r\n1\r\na\r\n0\r\nX: " + b"x" * 16000,
+        b"POST /v2 HTTP/1.1\r\nHost: t\r\nTransfer-Encoding: chunked\r\n\r\n1;x=" + b"x" * 16000,
+    ],
+    ids=["empty-lines", "trailer", "chunk-extension"],
+)
+def test_what_is_neither_head_nor_body_is_bounded(client: rig.Client, unit: bytes) -> None:
+    client.send(unit)
+    client.send((unit if len(unit) < 9 else b"x") * 20_000)
+    assert client.answer().status == 431
+    assert client.is_closed()
+
+
 def test_header_that_never_ends_is_bounded(client: rig.Client) -> None:
     client.send(b"GET /v2 HTTP/1.1\r\nHost: t\r\nX: ")
     for _ in range(5):
@@ -127,6 +143,12 @@ def test_target_over_the_limit_is_refused(client: rig.Client) -> None:
         b"POST /v2 HTTP/1.1\r\nHost: t\r\nContent-Length: 99999999999999999999999\r\n\r\n",
         b"POST /v2 HTTP/1.1\r\nHost: t\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n",
         b"GET /v2 HTTP/1.1\r\n\r\n",
+        b"GET /v2 HTTP/1.1\r\nHost: t\r\nHost: u\r\n\r\n",
+        b"GET /v2\r\nHost: t\r\n\r\n",
+        b"GET /v2 HTTP/2.0\r\nHost: t\r\n\r\n",
+        b"POST /v2 HTTP/1.1\r\nHost: t\r\nTransfer-Encoding: gzip, chunked\r\n\r\n0\r\n\r\n",
+        b"POST /v2 HTTP/1.1\r\nHost: t\r\nTransfer-Encoding: gzip\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+        b"POST /v2 HTTP/1.0\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
     ],
 )
 def test_malformed_http_is_400_and_closes(client: rig.Client, raw: bytes) -> None:
@@ -155,10 +177,33 @@ def test_half_closed_client_gets_its_answers(client: rig.Client) -> None:
     assert client.is_closed()
 
 
-def test_upgrade_is_answered_as_http_1_1(client: rig.Client) -> None:
-    client.send(b"GET /v2 HTTP/1.1\r\nHost: t\r\nConnection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\n\r\n")
-    assert client.answer().status == 200
+UPGRADE = ("Connection: Upgrade, HTTP2-Settings", "Upgrade: h2c", "HTTP2-Settings: AAEAAEAAAAIAAAAA")
+"""What Java's HttpClient sends with the first request of a connection."""
+
+
+def test_offer_of_another_protocol_is_ignored_and_the_body_is_not(client: rig.Client) -> None:
+    client.send(rig.infer_request(ROW, *UPGRADE) + rig.infer_request(ROW, *UPGRADE) + LIVE)
+    assert [client.answer().status for _ in range(3)] == [200, 200, 200]
+
+
+def test_offer_of_another_protocol_may_come_in_pieces_and_close(client: rig.Client) -> None:
+    for at in range(len(raw := rig.infer_request(ROW, "Connection: close, Upgrade", "Upgrade: websocket"))):
+        client.send(raw[at : at + 1])
+    answer = client.answer()
+    assert (answer.status, answer.headers["connection"]) == (200, "close")
     assert client.is_closed()
+
+
+def test_tunnel_is_refused(client: rig.Client) -> None:
+    client.send(b"CONNECT t:80 HTTP/1.1\r\nHost: t:80\r\n\r\n" + LIVE)
+    assert client.answer().status == 501
+    assert client.is_closed()
+
+
+@pytest.mark.parametrize("target", [b"http://t/v2/health/live", b"HTTPS://t:80/v2/health/live?a=http://b"])
+def test_target_may_name_the_host_as_to_a_proxy(client: rig.Client, target: bytes) -> None:
+    client.send(LIVE.replace(b"/v2/health/live", target))
+    assert client.answer().json == {"live": True}
 
 
 def test_compressed_body_is_415(client: rig.Client) -> None:

@@ -105,7 +105,7 @@ def test_any_bytes_get_answers_or_silence_and_leave_nothing_behind(pieces: list[
     for piece in pieces:
         protocol.data_received(piece)
     answered = codes(bytes(wire.written).replace(b"HTTP/1.1 100 Continue\r\n\r\n", b""))
-    assert set(answered) <= {200, 400, 413, 414, 415, 431}
+    assert set(answered) <= {200, 400, 413, 414, 415, 431, 501}
     assert all(code == 200 for code in answered[:-1]), "an error of the protocol is the last answer"
     assert wire.ended or not answered or answered[-1] == 200
     protocol.connection_lost(None)

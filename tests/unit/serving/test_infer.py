@@ -86,11 +86,19 @@ def test_unknown_models_and_versions_are_not_found(client: rig.Client) -> None:
         assert (answer.status, "/openapi.json" in answer.json["error"]) == (404, True)
 
 
+def signalling_nan() -> bytes:
+    head = {"name": "input", "shape": [1, 3], "datatype": "FP32", "parameters": {"binary_data_size": 12}}
+    text = json.dumps({"inputs": [head]}).encode()
+    return rig.infer_request(text + b"\x01\x00\xa0\x7f" * 3, f"Inference-Header-Content-Length: {len(text)}")
+
+
 def test_number_out_of_range_is_refused_without_a_warning(bundles: dict[str, Path]) -> None:
     strict = rig.start(bundles["classes"], environment={"PYTHONWARNINGS": "error::RuntimeWarning"})
     try:
         strict.wait_for("ready")
         with strict.client() as client:
+            client.send(signalling_nan())
+            assert client.answer().json["error"].startswith("inputs: the model gives no answer where")
             for number in (b"1e39", b"1e200", b"-1e308"):
                 body = json.dumps(rig.matrix([[1, 73519, 3]])).encode().replace(b"73519", number)
                 answer = client.infer(body)

@@ -1,5 +1,7 @@
 """What a start may not do again and again: on a wide model it was most of the time until readiness."""
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -25,3 +27,10 @@ def test_the_profile_is_written_out_once_and_not_for_every_series(
     Counters(loaded, "r1", "pod-1", 0.0)
 
     assert len(written) == 1
+
+
+def test_a_start_imports_nothing_that_only_explanations_need() -> None:
+    only = ("google.protobuf", "modelcycle_serving.explain.graph", "modelcycle_serving.explain.explainer")
+    script = f"import sys, modelcycle_serving.server; print(sorted(set({only}) & set(sys.modules)))"
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert done.stdout == "[]\n"

@@ -13,6 +13,7 @@ from modelcycle_bundle.outputs import ClassOutputs
 from modelcycle_bundle.profile import BinCounter
 from modelcycle_serving.feedback.endpoint import MAX_BODY, MAX_ENTRIES, MAX_LABELS, TOLD
 from modelcycle_serving.feedback.tokens import MAX_ROWS
+from modelcycle_serving.messages import Request
 from unit.serving.feedback import desk
 from unit.serving.feedback.desk import DAY, NOW, ROLLOUT, Desk
 
@@ -156,6 +157,17 @@ def test_a_refused_entry_may_be_posted_again_put_right(at: Desk) -> None:
     token = at.token("no")
     assert at.post((token, ["perhaps"]))[0] == 400
     assert at.post((token, ["yes"]))[0] == 200
+
+
+@pytest.mark.parametrize(
+    "label", ["true", "1.5", '"no "', '""', '{"no":1}', '["no"]', "[" * 1018 + "]" * 1018], ids=range(7)
+)
+def test_a_label_of_a_classifier_is_a_class(at: Desk, label: str) -> None:
+    # As text: the last is as deep as a body may be, too deep for the standard library.
+    body = f'{{"feedback":[{{"token":"{at.token("no")}","labels":[{label}]}}]}}'.encode()
+    response = at.feedback.endpoint(Request(body=body))
+    assert response.status == 400
+    assert json.loads(response.body)["error"].startswith("feedback[0].labels[0]: expected one of the model's 2 classes")
 
 
 @pytest.mark.parametrize("label", [True, "1.5", None, [1], "nan"])
