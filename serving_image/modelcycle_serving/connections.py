@@ -25,8 +25,8 @@ class Limits:
     max_target: int = 4 * 1024
     max_headers: int = 100
     max_connections: int = 4096
-    max_buffered: int = 256 * 1024 * 1024
-    """Request bodies held at one time by all connections together."""
+    max_buffered: int = 128 * 1024 * 1024
+    """Request bodies, and answers that their clients do not read, held at one time by all connections together."""
     head_timeout: float = 10.0
     body_timeout: float = 30.0
     write_timeout: float = 30.0

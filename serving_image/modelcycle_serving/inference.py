@@ -32,7 +32,7 @@ INLINE_SECONDS: Final = 0.005
 """A run expected to take longer leaves the event loop to a thread, so that probes and small requests are not held up."""
 MAX_PENDING: Final = 64
 """Long runs waiting for that thread; above it the answer is 503."""
-MAX_PENDING_VALUES: Final = 1 << 24
+MAX_PENDING_VALUES: Final = 1 << 23
 """Feature values of them together, 4 bytes each."""
 _SUM_OF_SQUARES: Final = 1e38
 """Below it no float32 among the terms was infinite or no number."""

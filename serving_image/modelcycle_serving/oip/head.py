@@ -55,7 +55,7 @@ def read_head(raw: Any, signature: Signature) -> Head:
         raise BadInput("id", "expected a string")
     parameters = _parameters(raw, "parameters")
     all_binary = _flag(parameters, ALL_BINARY, "parameters", default=False)
-    tensors = _tensors(raw.get("inputs"), signature.features)
+    tensors = _tensors(raw.get("inputs"), signature.features, signature.max_rows)
     outputs = _outputs(raw.get("outputs"), signature.output_names, all_binary=all_binary)
     return Head(request_id, parameters, outputs, tensors)
 
@@ -95,23 +95,23 @@ def _outputs(raw: Any, known: Sequence[str], *, all_binary: bool) -> tuple[Wante
     return tuple(chosen.values())
 
 
-def _tensors(raw: Any, features: Sequence[str]) -> tuple[Tensor, ...]:
+def _tensors(raw: Any, features: Sequence[str], most: int) -> tuple[Tensor, ...]:
     if not isinstance(raw, list) or not raw:
         raise BadInput("inputs", f'expected one tensor named "{INPUT}", or one tensor per feature')
     names = [item.get("name") if isinstance(item, dict) else None for item in raw]
     if names == [INPUT]:
-        return (_whole(raw[0], len(features)),)
-    return _by_feature(raw, names, features)
+        return (_whole(raw[0], len(features), most),)
+    return _by_feature(raw, names, features, most)
 
 
-def _whole(tensor: Mapping[str, Any], features: int) -> Tensor:
+def _whole(tensor: Mapping[str, Any], features: int, most: int) -> Tensor:
     shape = _shape(tensor, "inputs[0]")
-    if len(shape) != 2 or shape[0] < 1 or shape[1] != features:
-        raise BadInput("inputs[0].shape", f"expected [N, {features}] with N at least 1")
+    if len(shape) != 2 or not 1 <= shape[0] <= most or shape[1] != features:
+        raise BadInput("inputs[0].shape", f"expected [N, {features}] with N from 1 to {most}")
     return _tensor(tensor, "inputs[0]", shape[0], features, None)
 
 
-def _by_feature(raw: Sequence[Any], names: Sequence[Any], features: Sequence[str]) -> tuple[Tensor, ...]:
+def _by_feature(raw: Sequence[Any], names: Sequence[Any], features: Sequence[str], most: int) -> tuple[Tensor, ...]:
     column_of = {name: at for at, name in enumerate(features)}
     tensors: dict[str, Tensor] = {}
     rows: int | None = None
@@ -122,10 +122,9 @@ def _by_feature(raw: Sequence[Any], names: Sequence[Any], features: Sequence[str
         if name in tensors:
             raise BadInput(f"{field}.name", f"feature {name} is given twice")
         shape = _shape(tensor, field)
-        if shape[1:] not in ((), (1,)) or shape[0] < 1 or shape[0] != (rows or shape[0]):
-            raise BadInput(
-                f"{field}.shape", f"feature {name}: expected [N] or [N, 1], N at least 1 and equal for all features"
-            )
+        if shape[1:] not in ((), (1,)) or not 1 <= shape[0] <= most or shape[0] != (rows or shape[0]):
+            expected = f"expected [N] or [N, 1], N from 1 to {most} and equal for all features"
+            raise BadInput(f"{field}.shape", f"feature {name}: {expected}")
         rows = shape[0]
         tensors[name] = _tensor(tensor, field, rows, 1, column_of[name])
     missing = [name for name in features if name not in tensors]

@@ -4,6 +4,7 @@ Owns the types that the readers and writers of this package share with the rest 
 protocol.
 """
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
@@ -18,6 +19,10 @@ INPUT: Final = "input"
 """The tensor that holds all features; a client may send one tensor a feature instead."""
 HEADER_LENGTH: Final = "Inference-Header-Content-Length"
 """HTTP header of the binary tensor extension, both ways: how many bytes of the body are JSON. The rest are tensors."""
+
+MAX_ANSWERED: Final = 1 << 19
+"""Values of one answer. In JSON each takes up to 25 bytes, where a row may have come in one: without a bound a few requests within every
+other limit fill the memory of a pod."""
 
 
 class BadInput(ValueError):
@@ -55,6 +60,12 @@ class Signature:
     def output_names(self) -> tuple[str, ...]:
         """Names of the outputs in the model's order."""
         return tuple(output.name for output in self.outputs)
+
+    @property
+    def max_rows(self) -> int:
+        """Rows of one request, at least 1: as many as are answered by MAX_ANSWERED values."""
+        widths = (math.prod(max(size, len(output.columns), 1) for size in output.shape[1:]) for output in self.outputs)
+        return max(1, MAX_ANSWERED // sum(widths))
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,6 +20,10 @@ _ID: Final = b'"id"'
 REMEMBERED_HEADS: Final = 128
 REMEMBERED_BYTES: Final = 16 * 1024
 """A longer head is checked each time: what clients send must not fill the memory."""
+LONG: Final = 1024 * 1024
+MAX_PARTS: Final = 1 << 19
+"""Lists, objects and ends of strings in a text of more than LONG bytes: rows are the most that a request has many of. Each can become a
+Python object, of up to forty times its bytes."""
 
 
 def parse_infer(body: bytes, header_length: int | None, signature: Signature) -> InferRequest:
@@ -30,10 +34,17 @@ def parse_infer(body: bytes, header_length: int | None, signature: Signature) ->
         text = body[:header_length]
     else:
         raise BadInput(HEADER_LENGTH, "greater than the length of the body")
+    if len(text) > LONG and _parts(text) > MAX_PARTS:
+        raise BadInput("body", f"expected at most {MAX_PARTS} lists, objects and strings in the JSON")
     try:
         return quick(text, body, header_length, signature)
     except ValueError:
         return careful(text, body, header_length, signature)
+
+
+def _parts(text: bytes) -> int:
+    characters = np.frombuffer(text, np.uint8)
+    return sum(int(np.count_nonzero(characters == each)) for each in b'[{"')
 
 
 def quick(text: bytes, body: bytes, header_length: int | None, signature: Signature) -> InferRequest:

@@ -5,6 +5,7 @@ from itertools import pairwise
 from typing import Any
 
 import httptools
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -43,6 +44,10 @@ class Wire(asyncio.Transport):
         super().__init__()
         self.written = bytearray()
         self.ended = False
+        self.unsent = 0
+
+    def get_write_buffer_size(self) -> int:
+        return self.unsent
 
     def write(self, data: Any) -> None:
         assert not self.ended, "written after the end"
@@ -140,6 +145,25 @@ def test_bodies_of_all_connections_together_are_bounded() -> None:
         protocol.data_received(b"POST /a HTTP/1.1\r\nHost: t\r\nContent-Length: 90\r\n\r\n" + b"x" * 40)
     assert [codes(bytes(wire.written)) for wire in wires] == [[], [], [503]]
     assert connections.buffered == 80
+
+
+@pytest.mark.parametrize("ends", ["reads", "leaves"])
+def test_what_a_client_does_not_read_is_held_against_the_limit_of_all(ends: str) -> None:
+    connections = Connections(Limits(max_buffered=100), lambda: 0.0)
+    deaf, other = (HttpProtocol(connections, echo, lambda request, response: None, lambda: 0.0) for _ in range(2))
+    wire = Wire()
+    wire.unsent = 90
+    deaf.connection_made(wire)
+    other.connection_made(again := Wire())
+    deaf.data_received(GOOD)
+    deaf.pause_writing()
+    other.data_received(b"POST /a HTTP/1.1\r\nHost: t\r\nContent-Length: 20\r\n\r\n" + b"x" * 20)
+    assert codes(bytes(again.written)) == [503]
+    if ends == "reads":
+        deaf.resume_writing()
+    else:
+        deaf.connection_lost(None)
+    assert connections.buffered == 0
 
 
 def test_connections_over_the_limit_are_told_so() -> None:
