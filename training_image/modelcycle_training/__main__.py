@@ -10,7 +10,7 @@ from pathlib import Path
 
 from modelcycle_bundle import layout
 from modelcycle_bundle.contract import EXIT_RETRY, TaskKind
-from modelcycle_training.importing import command
+from modelcycle_training.importing import flags
 from modelcycle_training.program import run
 from modelcycle_training.reporting import TERMINATION_LOG_ENV, JsonLines
 
@@ -35,9 +35,11 @@ def main(arguments: Sequence[str]) -> int:
     programs = parser.add_subparsers(dest="program", required=True, metavar="PROGRAM")
     for kind in TaskKind:
         programs.add_parser(kind.value, help=_HELP[kind], description=_HELP[kind])
-    command.add_parser(programs)
+    flags.add_parser(programs)
     parsed = parser.parse_args(arguments)
     if parsed.program == "bundle":
+        from modelcycle_training.importing import command
+
         return command.run(parsed)
     kind = TaskKind(parsed.program)
     _leave_on_sigterm()
