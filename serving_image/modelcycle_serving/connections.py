@@ -10,10 +10,15 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from email.utils import formatdate
 from enum import StrEnum
+from operator import itemgetter
 from typing import Final, Protocol
 
 SWEEP_SECONDS: Final = 0.5
 """Longest time between two looks at the connections; times below are exact to this much."""
+ROOM: Final = 64
+"""Idle connections closed at one time for new ones, so that looking for them is paid for once."""
+ROOM_SECONDS: Final = 1.0
+"""For so long a connection may be idle however many others want in."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,6 +149,15 @@ class Connections:
     def discard(self, connection: Connection) -> None:
         """Forget a connection that is gone."""
         self._open.discard(connection)
+
+    def make_room(self) -> bool:
+        """Close those that have been idle longest, so that whoever only holds connections keeps nobody out. False: there are none."""
+        latest = self._clock() - ROOM_SECONDS
+        staged = [(*connection.stage(), connection) for connection in self._open]
+        idle = sorted((each for each in staged if each[0] is Stage.IDLE and each[1] <= latest), key=itemgetter(1))
+        for _, _, connection in idle[:ROOM]:
+            connection.apply(Fate.CLOSE)
+        return bool(idle)
 
     def start_drain(self, policy: DrainPolicy) -> None:
         """From now on every answer closes its connection, until the drain is over by `policy`."""

@@ -82,10 +82,10 @@ class HttpProtocol(asyncio.Protocol):
     # The transport's side.
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Register; over the limit of connections, answer 503 at once."""
+        """Register; over the limit of connections an idle one makes room, else answer 503 at once."""
         self._transport = cast(asyncio.Transport, transport)
         self._connections.add(self)
-        if len(self._connections) > self._limits.max_connections:
+        if len(self._connections) > self._limits.max_connections and not self._connections.make_room():
             self._refuse(problem(503, "too many connections", RETRY_AFTER))
             self._turn()
 

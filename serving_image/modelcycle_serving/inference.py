@@ -181,12 +181,9 @@ class Inference:
     def _count(self, rows: oip.Rows, outputs: oip.Outputs) -> None:
         try:
             self._counters.count_rows(rows, outputs)
-        except ValueError as error:  # of the profile or of the outputs
-            kind = type(error).__name__
-            log.error(
-                "answers were not counted: they are not of the profile's kind",
-                extra={"exception": kind, "rows": len(rows)},
-            )
+        except Exception as error:
+            # No count is worth an answer, whatever is wrong with it.
+            log.error("rows were not counted", extra={"exception": type(error).__name__, "rows": len(rows)})
 
 
 def _is_finite(values: NDArray[np.float32]) -> bool:

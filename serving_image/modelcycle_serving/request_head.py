@@ -7,7 +7,7 @@ from typing import Final
 
 from modelcycle_serving.messages import Request, Response, problem
 
-ONCE: Final = frozenset({b"host", b"transfer-encoding"})
+ONCE: Final = frozenset({b"host", b"transfer-encoding", b"authorization", b"inference-header-content-length"})
 """Header fields that may not occur twice."""
 
 

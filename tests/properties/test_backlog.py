@@ -11,7 +11,7 @@ from modelcycle_bundle import profile
 from modelcycle_bundle.outputs import ClassOutputs
 from modelcycle_serving import backlog
 from modelcycle_serving.backlog import Backlog
-from modelcycle_serving.batching import Outputs, Rows
+from modelcycle_serving.oip import Outputs, Rows
 
 TABLE = np.random.default_rng(3).normal(size=(300, 3)).astype(np.float32)
 ANSWERS = ClassOutputs(np.arange(300) % 2, np.full((300, 2), 0.5, np.float32))

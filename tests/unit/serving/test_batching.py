@@ -9,9 +9,10 @@ import numpy as np
 import pytest
 
 from modelcycle_serving import model as models
-from modelcycle_serving.batching import Batcher, BatchLimits, Job, Outputs, RunFailed
+from modelcycle_serving.batching import Batcher, BatchLimits, Job, RunFailed
+from modelcycle_serving.counters import Counters
 from modelcycle_serving.messages import Response
-from modelcycle_serving.oip import Rows
+from modelcycle_serving.oip import Outputs, Rows
 from unit.serving import rig
 from unit.serving.test_app import Bench
 
@@ -98,6 +99,20 @@ async def test_model_whose_rows_mix_is_asked_for_one_request_at_a_time(tmp_path:
 @pytest.mark.parametrize("name", ["classes", "names", "values"])
 def test_rows_of_the_usual_models_are_independent(bundles: dict[str, Path], name: str) -> None:
     assert models.load(bundles[name], None).rows_are_independent
+
+
+async def test_counting_that_fails_costs_nobody_an_answer(
+    bundles: dict[str, Path], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def defect(self: Counters, rows: Rows, outputs: Outputs) -> None:
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(Counters, "count_rows", defect)
+    bench = Bench(bundles["classes"], None, 0.0)
+    answers = await asyncio.gather(*(bench.answer(rig.matrix(rig.TABLE[:100].tolist())) for _ in range(5)))
+    assert [answer.status for answer in answers] == [200] * 5
+    assert "rows were not counted" in caplog.text
+    bench.app.close()
 
 
 class Desk:

@@ -154,6 +154,23 @@ def test_thousand_slow_clients_hold_up_nobody_and_are_cut_off(bundles: dict[str,
         server.process.wait()
 
 
+def test_connections_that_only_wait_make_room_for_others(bundles: dict[str, Path]) -> None:
+    server = rig.start(bundles["classes"], "--max-connections", "40")
+    try:
+        server.wait_for("ready")
+        busy = server.client()
+        busy.send(rig.infer_request(ROW)[:-1])
+        waiting = [socket.create_connection(("127.0.0.1", server.http_port), timeout=20) for _ in range(60)]
+        peers.until(lambda: is_ready(server.http_port))
+        busy.send(rig.infer_request(ROW)[-1:])
+        assert busy.answer().status == 200
+        ends = [connection.recv(4096)[9:12] for connection in waiting[:30]]
+        assert ends == [b""] * 30, "closed in silence, those idle longest first"
+    finally:
+        server.process.kill()
+        server.process.wait()
+
+
 def test_log_lines_of_refusals_hold_no_payload(running: peers.Stable) -> None:
     secret = 73519.25
     server = running.server

@@ -144,6 +144,7 @@ def test_target_over_the_limit_is_refused(client: rig.Client) -> None:
         b"POST /v2 HTTP/1.1\r\nHost: t\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n",
         b"GET /v2 HTTP/1.1\r\n\r\n",
         b"GET /v2 HTTP/1.1\r\nHost: t\r\nHost: u\r\n\r\n",
+        b"GET /v2 HTTP/1.1\r\nHost: t\r\nAuthorization: Bearer a\r\nauthorization: Bearer b\r\n\r\n",
         b"GET /v2\r\nHost: t\r\n\r\n",
         b"GET /v2 HTTP/2.0\r\nHost: t\r\n\r\n",
         b"POST /v2 HTTP/1.1\r\nHost: t\r\nTransfer-Encoding: gzip, chunked\r\n\r\n0\r\n\r\n",
