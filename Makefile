@@ -33,8 +33,12 @@ clients: $(STAMP) ## the inference clients that others wrote, in an environment 
 	@$(BIN)/python hack/clients.py
 
 .PHONY: test-unit
-test-unit: lint clients ## lint, types, unit and property tests: seconds, no cluster, no root
-	$(BIN)/pytest -n 2 --dist worksteal tests/unit tests/properties
+test-unit: lint ## lint, types, unit and property tests: no cluster, no root
+	$(BIN)/pytest -n 2 --dist worksteal -m "not oracle" tests/unit tests/properties
+
+.PHONY: test-oracles
+test-oracles: clients ## the model server beside software that others wrote: tritonclient, KServe's client, shap
+	$(BIN)/pytest -n 2 -m oracle tests/unit/serving
 
 .PHONY: test-control-plane
 test-control-plane: $(STAMP) ## schemas, CEL, RBAC, conformance and the operator as a process, on a real API server
@@ -46,7 +50,7 @@ test-cluster: cluster images store prometheus install ## the scenario and the fa
 	$(BIN)/pytest --durations=8 tests/cluster -m alone
 
 .PHONY: test
-test: test-unit test-control-plane test-cluster ## everything CI runs
+test: test-unit test-oracles test-control-plane test-cluster ## everything CI runs
 
 # ---- A Kubernetes and what runs in it: hack/cluster, standard library only ----
 CLUSTER_TOOL := $(PYTHON) hack/cluster

@@ -42,7 +42,7 @@ def values(spec: OutputSpec, rows: int) -> st.SearchStrategy[np.ndarray]:
     return st.lists(elements, min_size=size, max_size=size).map(lambda flat: np.array(flat, dtype=kind).reshape(shape))
 
 
-@settings(deadline=None, max_examples=examples(400))
+@settings(deadline=None, max_examples=examples(150))
 @given(batch=batches())
 def test_answers_of_a_batch_are_those_of_the_requests_alone(
     batch: tuple[Signature, list[InferRequest], dict[str, np.ndarray]],

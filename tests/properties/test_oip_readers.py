@@ -207,7 +207,7 @@ def test_known_traps_are_read_alike(body: bytes, signature: Signature) -> None:
     check_alike(body, signature)
 
 
-@settings(max_examples=examples(1000), deadline=None)
+@settings(max_examples=examples(300), deadline=None)
 @given(bodies(), st.sampled_from(SIGNATURES))
 def test_quick_reader_takes_only_what_the_careful_one_reads_alike(body: bytes, signature: Signature) -> None:
     check_alike(body, signature)

@@ -72,7 +72,7 @@ def answers(pieces: list[bytes], *, compare: bool) -> tuple[bytes, list[Any], bo
     return bytes(wire.written), seen, wire.ended
 
 
-@settings(deadline=None, max_examples=examples(1500))
+@settings(deadline=None, max_examples=examples(300))
 @given(pieces=STREAMS)
 @example(pieces=[PLAIN[0], PLAIN[1], b"\r\n", PLAIN[0]])
 @example(pieces=[PLAIN[0], PLAIN[0][:-1], b"c", PLAIN[0]])

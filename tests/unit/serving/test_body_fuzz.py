@@ -90,7 +90,7 @@ def test_a_known_trap_in_binary(client: rig.Client, oracle: onnxruntime.Inferenc
     check(client, oracle, body, int(length))
 
 
-@settings(deadline=None, max_examples=examples(300), suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(deadline=None, max_examples=examples(100), suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(body=mutated(list(JSON.values()), JSON_TOKENS))
 def test_mutated_json_is_refused_or_answered_rightly(
     client: rig.Client, oracle: onnxruntime.InferenceSession, body: bytes
@@ -98,7 +98,7 @@ def test_mutated_json_is_refused_or_answered_rightly(
     check(client, oracle, body, None)
 
 
-@settings(deadline=None, max_examples=examples(200), suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(deadline=None, max_examples=examples(80), suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(raw=mutated(list(BINARY.values()), BINARY_TOKENS))
 def test_mutated_binary_is_refused_or_answered_rightly(
     client: rig.Client, oracle: onnxruntime.InferenceSession, raw: bytes

@@ -16,6 +16,8 @@ from unit.serving import rig
 SCRIPTS = Path(__file__).parent / "clients"
 ROWS = rig.TABLE[:33]
 
+pytestmark = pytest.mark.oracle
+
 
 def ask(script: str, *arguments: str) -> dict[str, Any]:
     """Run one client in its own environment."""

@@ -98,7 +98,7 @@ def test_what_has_no_common_shape_or_no_finite_difference_has_no_difference() ->
     tail=st.binary(max_size=40),
     length=st.none() | st.integers(-5, 200).map(lambda each: b"%d" % each) | st.binary(max_size=4),
 )
-@settings(max_examples=examples(300), deadline=None)
+@settings(max_examples=examples(150), deadline=None)
 def test_whatever_a_peer_says_is_compared_or_no_answer(raw: bytes, tail: bytes, length: bytes | None) -> None:
     for own in (body(label=[1], probabilities=[[0.1, 0.9]]), body(probabilities=[[0.1, 0.9]]), body(prediction=[1.0])):
         try:

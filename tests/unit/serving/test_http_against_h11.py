@@ -155,7 +155,7 @@ def test_a_known_trap_is_read_as_h11_reads_it_or_refused(name: str) -> None:
     assert reads_more(CORPUS[name]) == ""
 
 
-@settings(deadline=None, max_examples=examples(400))
+@settings(deadline=None, max_examples=examples(80))
 @given(raw=mutated(list(CORPUS.values()), TOKENS))
 def test_what_is_taken_for_a_request_is_that_request_to_h11(raw: bytes) -> None:
     assert reads_more(raw) == ""
@@ -179,7 +179,7 @@ def ordinary(draw: st.DrawFn) -> bytes:
     return b"\r\n".join([*lines, b"Transfer-Encoding: chunked", b"", b""]) + chunks + b"0\r\n\r\n"
 
 
-@settings(deadline=None, max_examples=examples(150))
+@settings(deadline=None, max_examples=examples(80))
 @given(requests=st.lists(ordinary(), min_size=1, max_size=4))
 def test_ordinary_requests_are_taken_by_both_alike(requests: list[bytes]) -> None:
     raw = b"".join(requests)

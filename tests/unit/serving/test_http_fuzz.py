@@ -103,7 +103,7 @@ def codes(written: bytes) -> list[int]:
     return seen.codes
 
 
-@settings(deadline=None, max_examples=examples(300))
+@settings(deadline=None, max_examples=examples(150))
 @given(pieces=PIECES)
 def test_any_bytes_get_answers_or_silence_and_leave_nothing_behind(pieces: list[bytes]) -> None:
     protocol, wire, connections = connect()
@@ -118,7 +118,7 @@ def test_any_bytes_get_answers_or_silence_and_leave_nothing_behind(pieces: list[
     assert len(connections) == 0
 
 
-@settings(deadline=None, max_examples=examples(200))
+@settings(deadline=None, max_examples=examples(100))
 @given(count=st.integers(1, 6), cuts=st.lists(st.integers(0, 400), max_size=12))
 def test_where_the_bytes_are_cut_does_not_matter(count: int, cuts: list[int]) -> None:
     protocol, wire, _ = connect()

@@ -14,7 +14,7 @@ from modelcycle_serving.explain import sampling
 from unit.serving.explain import cases
 from unit.serving.explain.cases import CASES
 
-pytestmark = pytest.mark.timeout(900)  # the first run installs shap
+pytestmark = [pytest.mark.oracle, pytest.mark.timeout(900)]  # the first run installs shap
 
 WAYS = {
     "logistic": "linear",
