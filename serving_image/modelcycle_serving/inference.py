@@ -17,7 +17,7 @@ from modelcycle_bundle import metric_names as names
 from modelcycle_bundle.bins import ClassBins
 from modelcycle_bundle.outputs import LABEL_NAME
 from modelcycle_bundle.profile import Profile
-from modelcycle_bundle.traffic import MARKER
+from modelcycle_bundle.traffic import MARKER, rollout_of
 from modelcycle_serving import oip
 from modelcycle_serving.backlog import Backlog
 from modelcycle_serving.batching import Batcher, BatchLimits, Job, RunFailed
@@ -193,8 +193,9 @@ def _is_finite(values: NDArray[np.float32]) -> bool:
 
 
 def arm_of(request: Request) -> str:
-    """Which arm's answer a request gets here: canary's when another pod handed it on."""
-    return names.ARM_CANARY if _MARKER in request.headers else names.ARM_STABLE
+    """Which arm's answer a request gets here: canary's when another pod handed it on. A marker that names no rollout is a client's own."""
+    marker = request.headers.get(_MARKER)
+    return names.ARM_CANARY if marker is not None and rollout_of(marker.decode("latin-1")) else names.ARM_STABLE
 
 
 def _known_labels(profile: Profile) -> frozenset[int | str]:

@@ -1,15 +1,17 @@
 """Log records on stdout: JSON lines for programs, plain text for a person at a terminal.
 
-Owns both forms. Fields go into `extra`; payloads never do.
+Owns both forms, and how often one error is told. Fields go into `extra`; payloads never do.
 """
 
 import json
 import logging
+import math
 import sys
 from datetime import UTC, datetime
 from typing import Final
 
 log: Final = logging.getLogger("modelcycle_serving")
+SELDOM_SECONDS: Final = 1.0
 _STANDARD: Final = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
 
 
@@ -47,6 +49,31 @@ def _plain(value: object) -> str:
     return text if text and not set(text) & set(' ="') else json.dumps(text)
 
 
+class Seldom(logging.Filter):
+    """Lets through one error of a kind in SELDOM_SECONDS, with the number of `others` since the last: clients can cause many, such as by
+    numbers that a model has no finite answer to, and a log that nobody reads fast enough holds up the process."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._kinds: dict[tuple[str, str], tuple[float, int]] = {}
+        """When each was last told, and how many have been left out since."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Whether this record is told."""
+        if record.levelno < logging.ERROR:
+            return True
+        # The texts of others may hold anything; their places in the source are few.
+        kind = (f"{record.pathname}:{record.lineno}", record.getMessage() if record.name == log.name else "")
+        last, others = self._kinds.get(kind, (-math.inf, 0))
+        if record.created - last < SELDOM_SECONDS:
+            self._kinds[kind] = (last, others + 1)
+            return False
+        self._kinds[kind] = (record.created, 0)
+        if others:
+            record.others = others
+        return True
+
+
 FORMATS: Final = {"json": JsonLines, "text": Text}
 AUTO: Final = "auto"
 """Text where stdout is a terminal, else JSON."""
@@ -57,4 +84,5 @@ def to_stdout(level: str, form: str = AUTO) -> None:
     handler = logging.StreamHandler(sys.stdout)
     chosen = ("text" if sys.stdout.isatty() else "json") if form == AUTO else form
     handler.setFormatter(FORMATS[chosen]())
+    handler.addFilter(Seldom())
     logging.basicConfig(level=level, handlers=[handler], force=True)

@@ -17,6 +17,8 @@ from modelcycle_serving.tls import Tls
 
 JOINED: Final = 64 * 1024
 """Bytes of a body up to which head and body are copied into one packet."""
+FRAMING: Final = 8
+"""Chunked framing may cost this many bytes for each of the body."""
 _GOLDEN: Final = 0.6180339887498949
 RETURNED: Final = frozenset((b"content-type", b"inference-header-content-length"))
 """Answer headers, in lower case, that the body cannot be read without."""
@@ -34,9 +36,9 @@ class PoolLimits:
     """Until somebody accepts a connection. Where nobody is, nobody may say so: a kernel answers only some of the first packets to a Service
     without pods, and repeats one of its own after 1 s."""
     head: int = 16 * 1024
-    answer: int = 64 * 1024 * 1024
+    answer: int = 32 * 1024 * 1024
     """One answer as it arrives: head, body and framing."""
-    held: int = 128 * 1024 * 1024
+    held: int = 64 * 1024 * 1024
     """Answers being received at one time, all connections together."""
     idle: float = 10.0
     """A connection unused for so long is closed: sooner than the server at its other end would."""
@@ -259,7 +261,7 @@ class _Connection(asyncio.Protocol):
         self._received = 0
         self._head_complete = False
         self._headers: dict[bytes, bytes] = {}
-        self._chunks: list[bytes] = []
+        self._body: bytes | bytearray = b""
         self._answer: Answer | None = None
         self._reusable = False
 
@@ -346,7 +348,9 @@ class _Connection(asyncio.Protocol):
         limits = self._pool.limits
         self._received += size
         self._pool.held += size
-        if self._received > (limits.answer if self._head_complete else limits.head):
+        # A parser keeps an unfinished header or trailer to itself: beside the body there is room for its framing only.
+        most = min(limits.answer, 2 * limits.head + FRAMING * len(self._body)) if self._head_complete else limits.head
+        if self._received > most:
             self._fail(Kind.BROKEN, "answer too large")
         elif self._pool.held > limits.held:
             self._fail(Kind.CROWDED, "too many bytes of answers")
@@ -378,12 +382,16 @@ class _Connection(asyncio.Protocol):
 
     def on_body(self, body: bytes) -> None:
         """A piece of the body."""
-        if self._answer is None:
-            self._chunks.append(body)
+        if self._answer is None and self._body:
+            # Joined at once: kept apart, pieces of two bytes would take thirty times what is counted for them.
+            if isinstance(self._body, bytes):
+                self._body = bytearray(self._body)
+            self._body += body
+        elif self._answer is None:
+            self._body = body
 
     def on_message_complete(self) -> None:
         """The answer is whole; after an interim one the real one follows."""
         if self._answer is None and self._head_complete:
             self._reusable = self._parser.should_keep_alive()
-            body = self._chunks[0] if len(self._chunks) == 1 else b"".join(self._chunks)
-            self._answer = Answer(self._parser.get_status_code(), self._headers, body)
+            self._answer = Answer(self._parser.get_status_code(), self._headers, bytes(self._body))

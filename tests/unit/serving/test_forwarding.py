@@ -183,11 +183,21 @@ def test_nobody_at_the_target_says_nothing_of_the_model_and_stable_answers(stabl
     assert stable.arms() == {"canary unreached": 8}
 
 
-def test_answer_without_an_end_is_cut_at_its_bound(stable: Stable) -> None:
+ENDLESS = {
+    "a length": (b"Content-Length: 99999999999\r\n\r\n", b"a" * 1_000_000),
+    "tiny chunks": (b"Transfer-Encoding: chunked\r\n\r\n", b"2\r\naa\r\n" * 100_000),
+    "a trailer": (b"Transfer-Encoding: chunked\r\n\r\n0\r\nX: ", b"a" * 1_000_000),
+}
+
+
+@pytest.mark.parametrize("kind", ENDLESS)
+def test_answer_without_an_end_is_cut_at_its_bound(stable: Stable, kind: str) -> None:
+    head, piece = ENDLESS[kind]
+
     def endless(connection: socket.socket, asked: peers.Asked) -> None:
-        connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 99999999999\r\n\r\n")
+        connection.sendall(b"HTTP/1.1 200 OK\r\n" + head)
         while True:
-            connection.sendall(b"a" * 1_000_000)
+            connection.sendall(piece)
 
     before = stable.memory()
     with Peer(endless) as canary:

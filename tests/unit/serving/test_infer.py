@@ -165,6 +165,19 @@ def test_counts_are_exact_under_concurrent_clients(server: rig.Server) -> None:
     assert predicted[1] - predicted[0] == totals[0]
 
 
+def test_marker_that_names_no_rollout_changes_no_count(server: rig.Server) -> None:
+    before = server.samples()["modelcycle_requests_total"]
+    with server.client() as client:
+        for marker in ("x", "", "aabbcc-0000000", "\xe9" * 15, "aabbcc-00000001"):
+            client.send(rig.infer_request(rig.matrix([[1.0, 2.0, 3.0]]), f"x-modelcycle-forwarded: {marker}"))
+            assert client.answer().status == 200
+    after = server.samples()["modelcycle_requests_total"]
+    counted = {
+        dict(labels)["arm"]: after[labels] - before[labels] for labels in after if after[labels] != before[labels]
+    }
+    assert counted == {"stable": 4, "canary": 1}
+
+
 def test_http_refusals_of_inference_requests_are_counted(server: rig.Server) -> None:
     before = server.samples()["modelcycle_requests_total"]
     with server.client() as client:

@@ -7,10 +7,12 @@ import pty
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from modelcycle_serving import logs
+from unit.serving import rig
 
 
 def record(message: str, **extra: object) -> logging.LogRecord:
@@ -27,6 +29,42 @@ def test_text_keeps_what_has_to_be_copied_on_a_line_of_its_own() -> None:
 def test_text_of_a_plain_record_is_one_line() -> None:
     text = logs.Text().format(record("not serving", detail="a b", reason="GoldenMismatch"))
     assert text.endswith('not serving  detail="a b" reason=GoldenMismatch')
+
+
+def error(created: float, message: str = "the model's answer is not a finite number", name: str = logs.log.name) -> Any:
+    made = logging.getLogger(name).makeRecord(name, logging.ERROR, "f", 1, message, (), None)
+    made.created = created
+    return made
+
+
+def test_one_error_of_a_kind_is_told_in_a_second_with_the_number_of_others() -> None:
+    seldom = logs.Seldom()
+    assert [seldom.filter(error(at / 10)) for at in range(10)] == [True] + [False] * 9
+    assert seldom.filter(error(0.5, "rows were not counted"))
+    assert all(seldom.filter(record("traffic", seq=at)) for at in range(3))
+    assert seldom.filter(later := error(1.0))
+    assert json.loads(logs.JsonLines().format(later))["others"] == 9
+    assert seldom.filter(again := error(2.5))
+    assert "others" not in json.loads(logs.JsonLines().format(again))
+
+
+def test_texts_of_other_libraries_take_no_memory() -> None:
+    seldom = logs.Seldom()
+    assert sum(seldom.filter(error(0.0, f"callback {at:x}", "asyncio")) for at in range(100)) == 1
+
+
+def test_clients_cannot_fill_the_log(bundles: dict[str, Path]) -> None:
+    server = rig.start(bundles["classes"])
+    try:
+        server.wait_for("ready")
+        no_answer = rig.matrix([[3e38, -3e38, 3e38]])
+        with server.client() as client:
+            # Nobody reads the log meanwhile: lines of all would fill the pipe and stop the process.
+            assert {client.infer(no_answer).status for _ in range(1500)} == {500}
+    finally:
+        server.process.kill()
+        server.end()
+    assert 1 <= sum(line["level"] == "error" for line in server.log) < 100
 
 
 def on_terminal(bundle: Path, *flags: str) -> str:
