@@ -99,8 +99,10 @@ def tell_condition(story: Story, obj: Mapping[str, Any]) -> None:
 
 
 def tell_trials(story: Story, obj: Mapping[str, Any]) -> None:
-    """A line for each trial that has ended."""
+    """A line for each trial that has ended; those of another Experiment that came to the same are told too."""
+    name = obj["metadata"]["name"]
     for trial in obj.get("status", {}).get("recentTrials", []):
         chosen = ", ".join(f"{p['name']}={p['value']}" for p in trial.get("parameterAssignments", []))
         outcome = trial.get("objective") or trial.get("reason", "")
-        story.once(f"trial {trial['index']}: {trial['state']}  {outcome}{'  with ' + chosen if chosen else ''}")
+        words = f"trial {trial['index']}: {trial['state']}  {outcome}{'  with ' + chosen if chosen else ''}"
+        story.once(words, f"{name} {trial['index']}-{trial['attempt']}")
