@@ -179,8 +179,8 @@ def test_canary_that_cannot_be_compared_gets_no_request(narrow: str, ground: Gro
 RANGE_CHECK = """
 from modelcycle_serving import oip
 parse = oip.parse_infer
-def checked(body, signature):
-    asked = parse(body, signature)
+def checked(*given):
+    asked = parse(*given)
     if (asked.rows[:, 0] > {limit}).any():
         raise oip.BadInput("inputs", "the first measurement is out of range")
     return asked
