@@ -78,10 +78,12 @@ def targets(url: str, namespace: str) -> list[dict[str, Any]]:
 def settled(url: str, kubectl: Kubectl) -> list[dict[str, Any]]:
     """The targets, as soon as they are the pods that there are: a pod that ends is scraped for a while."""
     deadline = time.monotonic() + 60
-    while [t["labels"]["pod"] for t in (found := targets(url, kubectl.namespace))] != pod_names(kubectl):
+    while True:
+        found = targets(url, kubectl.namespace)
+        if [target["labels"]["pod"] for target in found] == pod_names(kubectl):
+            return found
         assert time.monotonic() < deadline, f"Prometheus scrapes {found}"
         time.sleep(0.5)
-    return found
 
 
 def pod_names(kubectl: Kubectl) -> list[str]:
