@@ -14,7 +14,7 @@ from modelcycle.experiment.ledger import Entry
 from modelcycle.experiment.manifests import JobOrder
 from modelcycle.experiment.results import number
 from modelcycle.experiment.world import World
-from modelcycle.jobs.records import TaskRecord, TaskState, read_task, write_task
+from modelcycle.jobs.records import TaskRecord, TaskState, next_attempt, read_task, write_task
 from modelcycle.jobs.results import Lost, Problem, Unfinished, of_failure, read
 from modelcycle_bundle.contract import CompareResult, FailureClass, FailureReason, TaskKind
 
@@ -87,16 +87,14 @@ def goes_on(world: World, best: Entry) -> Comparison | None:
         return None
     if record.subject != best.candidate_digest or record.generation != world.generation:
         return None
-    due = _due(record)
+    due = record.due(PERMANENT)
     return None if due is not None and world.now >= due else found
 
 
 def begin(world: World, best: Entry, deployed: Deployed) -> Comparison:
-    """The first attempt, or the next one. Attempts are never counted anew: each has a Job name of its own."""
+    """The first attempt, or the next one."""
     before, subject = stored(world).record, best.candidate_digest or ""
-    if before is None:
-        return Comparison(TaskRecord(0, TaskState.RUNNING, subject, world.generation, world.now), deployed)
-    return Comparison(before.again(subject, world.generation, world.now), deployed)
+    return Comparison(next_attempt(before, subject, world.generation, world.now), deployed)
 
 
 def look(world: World, spec: ExperimentSpec, best: Entry, begun: Comparison) -> Comparison:
@@ -105,13 +103,8 @@ def look(world: World, spec: ExperimentSpec, best: Entry, begun: Comparison) -> 
     assert record is not None
     assert deployed is not None
     if record.state is not TaskState.RUNNING:
-        return Comparison(record, deployed, due=_due(record))
-    jobs = (
-        j
-        for j in world.jobs
-        if j.task is TaskKind.COMPARE and (j.index, j.attempt) == (best.index, record.attempt) and not j.deleting
-    )
-    job = next(jobs, None)
+        return Comparison(record, deployed, due=record.due(PERMANENT))
+    job = world.job_of(TaskKind.COMPARE, best.index, record.attempt)
     if job is None:
         task = tasks.compare(spec, world.uid, best, (deployed.uri, deployed.digest))
         return Comparison(
@@ -126,14 +119,9 @@ def look(world: World, spec: ExperimentSpec, best: Entry, begun: Comparison) -> 
             return _told(record, deployed, result, best, world.now)
 
 
-def _due(record: TaskRecord) -> datetime | None:
-    permanent = record.problem is not None and record.problem.reason in PERMANENT
-    return record.retry_at() if record.state is TaskState.FAILED and not permanent else None
-
-
 def _failed(record: TaskRecord, deployed: Deployed, problem: Problem, now: datetime) -> Comparison:
     after = record.failed(problem, now)
-    return Comparison(after, deployed, due=_due(after))
+    return Comparison(after, deployed, due=after.due(PERMANENT))
 
 
 def _told(record: TaskRecord, deployed: Deployed, result: CompareResult, best: Entry, now: datetime) -> Comparison:

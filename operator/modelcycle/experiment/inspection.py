@@ -11,7 +11,6 @@ from modelcycle.experiment.manifests import JobOrder
 from modelcycle.experiment.world import World
 from modelcycle.jobs.records import TaskRecord, TaskState, going_on, read_task
 from modelcycle.jobs.results import Lost, Problem, Unfinished, of_failure, read
-from modelcycle.jobs.views import JobView
 from modelcycle_bundle.contract import FailureClass, FailureReason, InspectResult, TaskKind
 
 STOPPING: Final = frozenset({FailureClass.DATA, FailureClass.POLICY})
@@ -58,9 +57,8 @@ def look(world: World, spec: ExperimentSpec, *, keep_pin: bool) -> Inspection:
     data = dict(world.status.get("data") or {}) if same else {}
     key = dict(world.status.get("signingKey") or {}) if same else {}
     if record.state is not TaskState.RUNNING:
-        due = record.retry_at() if record.state is TaskState.FAILED else None
-        return Inspection(record, data, key, due=due)
-    job = _job(world, record.attempt)
+        return Inspection(record, data, key, due=record.due())
+    job = world.job_of(TaskKind.INSPECT, 0, record.attempt)
     if job is None:
         pin = spec.data.digest or (data.get("digest") if keep_pin else None)
         order = JobOrder(TaskKind.INSPECT, 0, record.attempt, tasks.inspect(spec, pin))
@@ -79,11 +77,6 @@ def _current(world: World, spec: ExperimentSpec) -> TaskRecord:
     if spec.suspend and record is not None and record.state is TaskState.FAILED and record.subject == spec.search_hash:
         return record
     return going_on(record, spec.search_hash, world.generation, world.now)
-
-
-def _job(world: World, attempt: int) -> JobView | None:
-    jobs = (j for j in world.jobs if j.task is TaskKind.INSPECT and j.attempt == attempt and not j.deleting)
-    return next(jobs, None)
 
 
 def _failed(

@@ -10,7 +10,7 @@ from modelcycle.experiment import tasks
 from modelcycle.experiment.ledger import Entry
 from modelcycle.experiment.manifests import JobOrder
 from modelcycle.experiment.world import World
-from modelcycle.jobs.records import TaskRecord, TaskState, read_task
+from modelcycle.jobs.records import TaskRecord, TaskState, going_on, next_attempt, read_task
 from modelcycle.jobs.results import Lost, Problem, Unfinished, of_failure, read
 from modelcycle_bundle.contract import FailureClass, FailureReason, SealResult, TaskKind
 
@@ -46,13 +46,8 @@ def look(world: World, spec: ExperimentSpec, best: Entry) -> Sealing:
     record = _current(world, best)
     model = dict(world.status.get("model") or {})
     if record.state is not TaskState.RUNNING:
-        return Sealing(record, model, due=_due(record))
-    jobs = (
-        j
-        for j in world.jobs
-        if j.task is TaskKind.SEAL and (j.index, j.attempt) == (best.index, record.attempt) and not j.deleting
-    )
-    job = next(jobs, None)
+        return Sealing(record, model, due=record.due(PERMANENT))
+    job = world.job_of(TaskKind.SEAL, best.index, record.attempt)
     if job is None:
         task = tasks.seal(spec, world.obj["spec"], world.name, world.uid, best)
         return Sealing(record, model, JobOrder(TaskKind.SEAL, best.index, record.attempt, task))
@@ -68,25 +63,14 @@ def look(world: World, spec: ExperimentSpec, best: Entry) -> Sealing:
 def _current(world: World, best: Entry) -> TaskRecord:
     subject = best.candidate_digest or ""
     record = read_task(world.status.get("sealing"))
-    if record is None:
-        return TaskRecord(0, TaskState.RUNNING, subject, world.generation, world.now)
-    if record.subject != subject or record.state is TaskState.PASSED:
-        return record.again(subject, world.generation, world.now)
-    if record.state is TaskState.FAILED:
-        due = _due(record)
-        if record.generation != world.generation or (due is not None and world.now >= due):
-            return record.again(subject, world.generation, world.now)
-    return record
-
-
-def _due(record: TaskRecord) -> datetime | None:
-    permanent = record.problem is not None and record.problem.reason in PERMANENT
-    return record.retry_at() if record.state is TaskState.FAILED and not permanent else None
+    if record is not None and record.state is TaskState.PASSED:
+        return next_attempt(record, subject, world.generation, world.now)
+    return going_on(record, subject, world.generation, world.now, PERMANENT)
 
 
 def _failed(record: TaskRecord, model: Mapping[str, Any], problem: Problem, now: datetime) -> Sealing:
     after = record.failed(problem, now)
-    return Sealing(after, model, due=_due(after))
+    return Sealing(after, model, due=after.due(PERMANENT))
 
 
 def _told(record: TaskRecord, model: Mapping[str, Any], result: SealResult, best: Entry, now: datetime) -> Sealing:

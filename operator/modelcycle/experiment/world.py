@@ -8,6 +8,7 @@ from typing import Any
 from modelcycle.experiment.ledger import Page
 from modelcycle.jobs.views import JobView
 from modelcycle.kube.kinds import Kind
+from modelcycle_bundle.contract import TaskKind
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +57,11 @@ class World:
     def generation(self) -> int:
         """metadata.generation."""
         return int(self.obj["metadata"].get("generation", 1))
+
+    def job_of(self, task: TaskKind, index: int, attempt: int) -> JobView | None:
+        """The Job of one attempt; one that is being deleted is none any more."""
+        found = (j for j in self.jobs if (j.task, j.index, j.attempt) == (task, index, attempt) and not j.deleting)
+        return next(found, None)
 
     @property
     def status(self) -> Mapping[str, Any]:

@@ -1,6 +1,6 @@
 """The write-ahead record of a Job that is repeated until it succeeds: an attempt is stored before its Job is made. Pure."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -43,6 +43,11 @@ class TaskRecord:
         doubled = FIRST_RETRY * (1 << min(max(self.failures - FAST_RETRIES, 0), 10))
         return self.time + min(doubled, LAST_RETRY)
 
+    def due(self, permanent: Collection[str] = ()) -> datetime | None:
+        """When the next attempt is due; None when it has not failed, or for one of the reasons `permanent`."""
+        is_final = self.problem is not None and self.problem.reason in permanent
+        return None if self.state is not TaskState.FAILED or is_final else self.retry_at()
+
     def passed(self, now: datetime) -> "TaskRecord":
         """After success. Failures in a row stay counted until a trial settles."""
         return replace(self, state=TaskState.PASSED, time=now, problem=None)
@@ -57,12 +62,23 @@ class TaskRecord:
         return TaskRecord(self.attempt + 1, TaskState.RUNNING, subject, generation, now, failures)
 
 
-def going_on(record: TaskRecord | None, subject: str, generation: int, now: datetime) -> TaskRecord:
-    """The record, or its next attempt: there is none yet, it is for something else, or it failed and the spec changed or a wait is over."""
+def next_attempt(record: TaskRecord | None, subject: str, generation: int, now: datetime) -> TaskRecord:
+    """The first attempt, or the one after `record`. Attempts are never counted anew: each has a Job name of its own."""
     if record is None:
         return TaskRecord(0, TaskState.RUNNING, subject, generation, now)
-    due = record.state is TaskState.FAILED and (record.generation != generation or now >= record.retry_at())
-    return record.again(subject, generation, now) if due or record.subject != subject else record
+    return record.again(subject, generation, now)
+
+
+def going_on(
+    record: TaskRecord | None, subject: str, generation: int, now: datetime, permanent: Collection[str] = ()
+) -> TaskRecord:
+    """The record, or its next attempt: there is none yet, it is for something else, or it failed and the spec changed or a wait is over."""
+    if record is None or record.subject != subject:
+        return next_attempt(record, subject, generation, now)
+    due = record.due(permanent)
+    over = due is not None and now >= due
+    repeats = record.state is TaskState.FAILED and (record.generation != generation or over)
+    return record.again(subject, generation, now) if repeats else record
 
 
 def read_task(raw: Mapping[str, Any] | None) -> TaskRecord | None:
