@@ -16,6 +16,7 @@ from modelcycle_bundle.contract import JsonValue, TrialResult, TrialTask
 from modelcycle_bundle.facts import ModelFacts
 from modelcycle_bundle.golden import Golden
 from modelcycle_bundle.outputs import ClassOutputs, Outputs
+from modelcycle_bundle.profile import Profile
 from modelcycle_training.conversion import Exported
 from modelcycle_training.inference import OnnxModel
 from modelcycle_training.labels import LearningTask
@@ -54,6 +55,11 @@ def files(evidence: Evidence, model: OnnxModel) -> Mapping[str, bytes]:
     bins = profile.build(evidence.features, reference, evidence.answers, _classes(evidence))
     replay = golden_answers(evidence, model)
     facts = _facts(evidence, bins.hash, replay.rows)
+    return contents(evidence.exported.model, bins, replay, facts)
+
+
+def contents(onnx: bytes, bins: Profile, replay: Golden, facts: ModelFacts) -> Mapping[str, bytes]:
+    """The same from its parts."""
     texts = {
         layout.PROFILE_FILE: bins.to_json(),
         layout.GOLDEN_FILE: replay.to_json(),
@@ -61,7 +67,7 @@ def files(evidence: Evidence, model: OnnxModel) -> Mapping[str, bytes]:
         layout.CARD_MD_FILE: card.to_markdown(facts),
         layout.BOM_FILE: bom.to_json(facts),
     }
-    return {layout.MODEL_FILE: evidence.exported.model} | {name: text.encode() for name, text in texts.items()}
+    return {layout.MODEL_FILE: onnx} | {name: text.encode() for name, text in texts.items()}
 
 
 def _facts(evidence: Evidence, profile_hash: str, golden_rows: int) -> ModelFacts:

@@ -9,6 +9,7 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
+from modelcycle_training.inference import open_session
 from modelcycle_training.table import Float32Matrix
 
 MAX_ROWS: Final = 10_000
@@ -62,7 +63,6 @@ def _attributes(node: Any) -> dict[str, Any]:
 def _values_at(proto: Any, name: str, rows: Float32Matrix) -> npt.NDArray[Any]:
     """What the graph computes under this name for the rows."""
     import onnx
-    import onnxruntime
 
     given = proto.graph.input[0].name
     if name == given:
@@ -71,11 +71,7 @@ def _values_at(proto: Any, name: str, rows: Float32Matrix) -> npt.NDArray[Any]:
     cut.CopyFrom(proto)
     del cut.graph.output[:]
     cut.graph.output.add(name=name)
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = options.inter_op_num_threads = 1
-    options.log_severity_level = 4
-    session = onnxruntime.InferenceSession(cut.SerializeToString(), options, providers=["CPUExecutionProvider"])
-    return np.asarray(session.run([name], {given: rows})[0])
+    return np.asarray(open_session(cut.SerializeToString()).run([name], {given: rows})[0])
 
 
 def _route(attributes: dict[str, Any], values: npt.NDArray[Any]) -> Counts:

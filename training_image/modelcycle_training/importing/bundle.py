@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
-from modelcycle_bundle import bom, card, keys, layout, oms, profile, provenance
+from modelcycle_bundle import keys, layout, oms, profile, provenance
 from modelcycle_bundle.facts import Imported, ModelFacts
 from modelcycle_bundle.outputs import ClassOutputs
 from modelcycle_training import bundling, parity
@@ -82,14 +82,7 @@ def files(subject: Subject, reference: Reference) -> Mapping[str, bytes]:
     bins = profile.build(reference.features, reference.values, answers, subject.classes)
     replay = bundling.replayed(rows, parity.made_up_rows(rows, rows), subject.missing, model)
     facts = _facts(subject, reference, bins.hash, replay.rows, classifies=isinstance(answers, ClassOutputs))
-    texts = {
-        layout.PROFILE_FILE: bins.to_json(),
-        layout.GOLDEN_FILE: replay.to_json(),
-        layout.CARD_JSON_FILE: card.to_json(facts),
-        layout.CARD_MD_FILE: card.to_markdown(facts),
-        layout.BOM_FILE: bom.to_json(facts),
-    }
-    return {layout.MODEL_FILE: subject.onnx} | {name: text.encode() for name, text in texts.items()}
+    return bundling.contents(subject.onnx, bins, replay, facts)
 
 
 def _facts(

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from modelcycle_training.importing import graph_inputs, graph_outputs
 from modelcycle_training.importing.failures import cannot
+from modelcycle_training.inference import open_session
 from modelcycle_training.table import Float32Matrix
 
 SAMPLE: Final = 256
@@ -93,12 +94,8 @@ def _answers(proto: Any, rows: Float32Matrix) -> dict[str, NDArray[Any]]:
 def _session(proto: Any) -> Any:
     import onnxruntime
 
-    onnxruntime.disable_telemetry_events()
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = options.inter_op_num_threads = 1
-    options.log_severity_level = 4
     try:
-        return onnxruntime.InferenceSession(proto.SerializeToString(), options, providers=["CPUExecutionProvider"])
+        return open_session(proto.SerializeToString())
     except Exception as error:
         reason = " ".join(str(error).split())[:300]
         raise cannot(f"onnxruntime {onnxruntime.__version__} does not load it: {reason}") from error
