@@ -30,7 +30,7 @@ lint: $(STAMP) ## ruff, mypy strict, import contracts
 
 .PHONY: clients
 clients: $(STAMP) ## the inference clients that others wrote, in an environment of their own (cached)
-	@$(BIN)/python hack/clients.py
+	@$(BIN)/python hack/environments.py clients tests/unit/serving/clients/requirements.txt
 
 .PHONY: test-unit
 test-unit: lint ## lint, types, unit and property tests: no cluster, no root
@@ -98,11 +98,11 @@ bench: cluster images store install ## what the operator costs and how fast it r
 
 .PHONY: bench-serving
 bench-serving: $(STAMP) ## the model server beside FastAPI and MLServer, into docs/serving.md (QUICK=1: 5 minutes, nothing written; PROFILE=bc,1,16)
-	PYTHONPATH=tests $(BIN)/python -m benchmarks.serving $(if $(PROFILE),--profile $(PROFILE),$(if $(filter 1,$(QUICK)),--quick,--write))
+	PYTHONPATH=hack:tests $(BIN)/python -m benchmarks.serving $(if $(PROFILE),--profile $(PROFILE),$(if $(filter 1,$(QUICK)),--quick,--write))
 
 .PHONY: soak
 soak: $(STAMP) ## the model server at half load with rolling restarts: nothing lost, nothing miscounted, no memory grown (MINUTES=10)
-	PYTHONPATH=tests $(BIN)/python -m benchmarks.serving.soak --minutes $(or $(MINUTES),10)
+	PYTHONPATH=hack:tests $(BIN)/python -m benchmarks.serving.soak --minutes $(or $(MINUTES),10)
 
 # Not taken from the environment, so that nothing lands in a cluster by accident; `make install KUBECONFIG=...` names another.
 KUBECONFIG := .cluster/kubeconfig

@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any, Final
 
 from benchmarks.serving import cells, load, machine, models, native, pairs, profiling, tables
-from benchmarks.serving.environments import CACHE, ROOT
+from benchmarks.serving.environments import ROOT
+from environments import CACHE
 
 RECORD: Final = CACHE / "bench-serving.jsonl"
 DOCUMENT: Final = ROOT / "docs/serving.md"

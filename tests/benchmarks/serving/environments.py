@@ -1,22 +1,20 @@
-"""One Python environment for each server, from hash-pinned requirements, kept below ~/.cache/modelcycle.
+"""One Python environment for each server, from hash-pinned requirements.
 
-Owns what is installed where, and how large it is. An environment is made again when its requirements change; ours is installed as the
-serving image does it: the requirements of the image, and the two packages' sources on the path, byte-compiled.
+Owns which there are, and how large each is. Ours is installed as the serving image does it: the requirements of the image, and the two
+packages' sources on the path, byte-compiled.
 """
 
-import hashlib
-import os
 import shutil
 import subprocess
-import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
+from environments import made
+
 ROOT: Final = Path(__file__).parents[3]
 HERE: Final = Path(__file__).parent
-CACHE: Final = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "modelcycle"
 OUR_PACKAGES: Final = ("bundle/modelcycle_bundle", "serving_image/modelcycle_serving")
 _INSTALLERS: Final = ("pip", "setuptools", "pkg_resources", "_distutils_hack")
 """What `venv` puts there by itself."""
@@ -41,7 +39,7 @@ class Environment:
 
 def ours() -> Environment:
     """The serving image's packages, without what its Dockerfile removes."""
-    environment = _made("modelcycle", ROOT / "serving_image/requirements.txt")
+    environment = Environment(made("bench-modelcycle", ROOT / "serving_image/requirements.txt"))
     for pattern in removed((ROOT / "serving_image/Dockerfile").read_text()):
         for path in _site(environment.folder).glob(pattern):
             shutil.rmtree(path) if path.is_dir() else path.unlink()
@@ -55,19 +53,7 @@ def ours() -> Environment:
 
 def peer(name: str) -> Environment:
     """Of `fastapi`, `mlserver` or `tools`."""
-    return _made(name, HERE / f"requirements-{name}.txt")
-
-
-def _made(name: str, requirements: Path) -> Environment:
-    folder = CACHE / f"bench-{name}"
-    stamp = folder / f".installed-{hashlib.sha256(requirements.read_bytes()).hexdigest()[:12]}"
-    if not stamp.exists():
-        sys.stderr.write(f"==> environment {folder}\n")
-        subprocess.run([sys.executable, "-m", "venv", "--clear", str(folder)], check=True)
-        pip = [str(folder / "bin" / "pip"), "install", "--quiet", "--disable-pip-version-check"]
-        subprocess.run([*pip, "--no-deps", "--require-hashes", "-r", str(requirements)], check=True)
-        stamp.touch()
-    return Environment(folder)
+    return Environment(made(f"bench-{name}", HERE / f"requirements-{name}.txt"))
 
 
 def _site(folder: Path) -> Path:

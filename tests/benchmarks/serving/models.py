@@ -17,7 +17,8 @@ import numpy as np
 import numpy.typing as npt
 from sklearn import datasets
 
-from benchmarks.serving.environments import CACHE, ROOT
+from benchmarks.serving.environments import ROOT
+from environments import CACHE
 from modelcycle_bundle import layout
 from modelcycle_bundle.contract import DataRef, JsonValue, PipelineStep, Split, Trainer, TrialTask
 from modelcycle_training import estimators, fitting, split, trial

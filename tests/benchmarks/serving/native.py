@@ -16,9 +16,10 @@ import onnxruntime
 
 from benchmarks.serving import load, machine, servers, wire
 from benchmarks.serving.cells import ROWS
-from benchmarks.serving.environments import CACHE, HERE
+from benchmarks.serving.environments import HERE
 from benchmarks.serving.models import Model
 from benchmarks.serving.wire import Wire
+from environments import CACHE
 
 SECONDS: Final = 1.0
 CONNECTIONS: Final = 16

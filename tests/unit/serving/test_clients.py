@@ -9,7 +9,7 @@ import numpy as np
 import onnxruntime
 import pytest
 
-import clients
+import environments
 from modelcycle_bundle import layout
 from unit.serving import rig
 
@@ -21,7 +21,8 @@ pytestmark = pytest.mark.oracle
 
 def ask(script: str, *arguments: str) -> dict[str, Any]:
     """Run one client in its own environment."""
-    command = [str(clients.interpreter()), str(SCRIPTS / script), *arguments]
+    python = environments.made("clients", SCRIPTS / "requirements.txt") / "bin/python"
+    command = [str(python), str(SCRIPTS / script), *arguments]
     done = subprocess.run(command, input=json.dumps(ROWS.tolist()), capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     answer: dict[str, Any] = json.loads(done.stdout)
