@@ -11,10 +11,10 @@ from random import Random
 from typing import Final
 
 from modelcycle_bundle import metric_names as names
-from modelcycle_bundle.traffic import MARKER, TEST_HEADER, Traffic, is_marked
+from modelcycle_bundle.traffic import TEST_HEADER, Traffic, is_marked
 from modelcycle_serving import deadlines
 from modelcycle_serving.arm_counters import ArmCounters
-from modelcycle_serving.forwarding import head, response
+from modelcycle_serving.forwarding import head, marker, response
 from modelcycle_serving.logs import log
 from modelcycle_serving.messages import Handler, Later, Pending, Request, Response, problem
 from modelcycle_serving.shadow import Shadow
@@ -22,7 +22,6 @@ from modelcycle_serving.split import Split, place
 from modelcycle_serving.tls import Tls
 from modelcycle_serving.upstream import Answer, Kind, NoAnswer, Pool
 
-_MARKER: Final = MARKER.encode()
 _TEST: Final = TEST_HEADER.encode()
 _OUTCOMES: Final = {
     Kind.UNREACHED: names.OUTCOME_UNREACHED,
@@ -171,8 +170,8 @@ class Arms:
 
 
 def _is_handed_on(request: Request, traffic: Traffic) -> bool:
-    marker = request.headers.get(_MARKER)
-    return marker is not None and is_marked(traffic, marker.decode("latin-1"))
+    text = marker(request)
+    return text is not None and is_marked(traffic, text)
 
 
 def _outcome(status: int) -> str:

@@ -15,6 +15,12 @@ _MARKER: Final = MARKER.encode()
 _COPIED: Final = (b"content-type", HEADER_LENGTH_KEY)
 
 
+def marker(request: Request) -> str | None:
+    """The marker of a request that says it was handed on; None without one. Any client can send one: look at what it names."""
+    text = request.headers.get(_MARKER)
+    return None if text is None else text.decode("latin-1")
+
+
 def head(request: Request, traffic: Traffic) -> bytes:
     """The request's head, made anew."""
     copied = b"".join(b"%s: %s\r\n" % (name, request.headers[name]) for name in _COPIED if name in request.headers)

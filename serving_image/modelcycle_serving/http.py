@@ -15,26 +15,22 @@ import httptools
 from modelcycle_serving.connections import Connections, Fate, Limits, Stage
 from modelcycle_serving.logs import log
 from modelcycle_serving.messages import (
+    FRAMING,
     JSON,
     RETRY_AFTER,
-    Answer,
     Handler,
     Later,
-    Pending,
     Request,
     Response,
     good_head,
     head,
+    joined,
     problem,
 )
 from modelcycle_serving.repeated_head import MAX_MISSES, RepeatedHead
 from modelcycle_serving.request_head import ONCE, origin_form, too_large, unacceptable, without_upgrade
 
-__all__ = ["JSON", "RETRY_AFTER", "Answer", "Handler", "HttpProtocol", "Later", "Pending", "Request", "Response"]
-
 MAX_PIPELINED: Final = 64
-FRAMING: Final = 8
-"""Chunked framing may cost this many bytes for each of the body that has arrived, and trailers no more than a head."""
 _CONTINUE: Final = b"HTTP/1.1 100 Continue\r\n\r\n"
 
 Refused = Callable[[Request, Response], None]
@@ -241,13 +237,8 @@ class HttpProtocol(asyncio.Protocol):
             self._refuse(too_large(self._limits.max_body))
         elif self._connections.buffered > self._limits.max_buffered:
             self._refuse(problem(503, "too many request bytes in flight", RETRY_AFTER))
-        elif self._body:
-            # Joined at once: kept apart, pieces of two bytes would take thirty times what is counted for them.
-            if isinstance(self._body, bytes):
-                self._body = bytearray(self._body)
-            self._body += body
         else:
-            self._body = body
+            self._body = joined(self._body, body)
 
     def on_message_complete(self) -> None:
         """The request is whole."""

@@ -17,13 +17,14 @@ from modelcycle_bundle import metric_names as names
 from modelcycle_bundle.bins import ClassBins
 from modelcycle_bundle.outputs import LABEL_NAME
 from modelcycle_bundle.profile import Profile
-from modelcycle_bundle.traffic import MARKER, rollout_of
+from modelcycle_bundle.traffic import rollout_of
 from modelcycle_serving import oip
 from modelcycle_serving.backlog import Backlog
 from modelcycle_serving.batching import Batcher, BatchLimits, Job, RunFailed
 from modelcycle_serving.bodies import good, header_length
 from modelcycle_serving.counters import Counters
 from modelcycle_serving.feedback import Feedback
+from modelcycle_serving.forwarding import marker
 from modelcycle_serving.logs import log
 from modelcycle_serving.messages import RETRY_AFTER, Answer, Request, Response, problem
 from modelcycle_serving.model import Model
@@ -36,7 +37,6 @@ MAX_PENDING_VALUES: Final = 1 << 23
 """Feature values of them together, 4 bytes each."""
 _SUM_OF_SQUARES: Final = 1e38
 """Below it no float32 among the terms was infinite or no number."""
-_MARKER: Final = MARKER.encode()
 
 
 class _Asked(Job):
@@ -194,8 +194,8 @@ def _is_finite(values: NDArray[np.float32]) -> bool:
 
 def arm_of(request: Request) -> str:
     """Which arm's answer a request gets here: canary's when another pod handed it on. A marker that names no rollout is a client's own."""
-    marker = request.headers.get(_MARKER)
-    return names.ARM_CANARY if marker is not None and rollout_of(marker.decode("latin-1")) else names.ARM_STABLE
+    text = marker(request)
+    return names.ARM_CANARY if text is not None and rollout_of(text) else names.ARM_STABLE
 
 
 def _known_labels(profile: Profile) -> frozenset[int | str]:

@@ -27,9 +27,9 @@ from modelcycle_serving.connections import Connections, DrainPolicy, Limits
 from modelcycle_serving.counters import Counters, latency_bounds
 from modelcycle_serving.explain.service import Explanations
 from modelcycle_serving.feedback import Feedback, KeyFile, Policy
-from modelcycle_serving.http import HttpProtocol, Request, Response
+from modelcycle_serving.http import HttpProtocol
 from modelcycle_serving.logs import log
-from modelcycle_serving.messages import Handler
+from modelcycle_serving.messages import Handler, Request, Response
 from modelcycle_serving.tls import HANDSHAKE_SECONDS, SHUTDOWN_SECONDS, Tls, TlsFiles
 from modelcycle_serving.traffic_file import TrafficFile
 

@@ -13,14 +13,14 @@ from typing import Final, cast
 
 import httptools
 
+from modelcycle_serving.bodies import HEADER_LENGTH_KEY
+from modelcycle_serving.messages import FRAMING, joined
 from modelcycle_serving.tls import Tls
 
 JOINED: Final = 64 * 1024
 """Bytes of a body up to which head and body are copied into one packet."""
-FRAMING: Final = 8
-"""Chunked framing may cost this many bytes for each of the body."""
 _GOLDEN: Final = 0.6180339887498949
-RETURNED: Final = frozenset((b"content-type", b"inference-header-content-length"))
+RETURNED: Final = frozenset((b"content-type", HEADER_LENGTH_KEY))
 """Answer headers, in lower case, that the body cannot be read without."""
 
 
@@ -382,13 +382,8 @@ class _Connection(asyncio.Protocol):
 
     def on_body(self, body: bytes) -> None:
         """A piece of the body."""
-        if self._answer is None and self._body:
-            # Joined at once: kept apart, pieces of two bytes would take thirty times what is counted for them.
-            if isinstance(self._body, bytes):
-                self._body = bytearray(self._body)
-            self._body += body
-        elif self._answer is None:
-            self._body = body
+        if self._answer is None:
+            self._body = joined(self._body, body)
 
     def on_message_complete(self) -> None:
         """The answer is whole; after an interim one the real one follows."""

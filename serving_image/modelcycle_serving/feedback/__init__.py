@@ -8,10 +8,11 @@ from random import Random
 from typing import Any, Final
 
 from modelcycle_bundle.profile import Profile
-from modelcycle_bundle.traffic import MARKER, Traffic, rollout_of
+from modelcycle_bundle.traffic import Traffic, rollout_of
 from modelcycle_serving.feedback.endpoint import PATH, FeedbackEndpoint, Policy
 from modelcycle_serving.feedback.keys import KeyFile
 from modelcycle_serving.feedback.minting import Mint
+from modelcycle_serving.forwarding import marker
 from modelcycle_serving.messages import Request
 from modelcycle_serving.oip import Outputs
 
@@ -19,7 +20,6 @@ __all__ = ["PATH", "Feedback", "KeyFile", "Policy"]
 
 PARAMETER: Final = "feedback_token"
 """In an answer's `parameters`."""
-_MARKER: Final = MARKER.encode()
 
 
 class Feedback:
@@ -40,8 +40,8 @@ class Feedback:
 
     def rollout(self, request: Request) -> str:
         """The rollout in which a request is answered; "" for none. Of one that was handed on, that of whoever handed it on."""
-        marker = request.headers.get(_MARKER)
-        return self._rollout if marker is None else rollout_of(marker.decode("latin-1"))
+        text = marker(request)
+        return self._rollout if text is None else rollout_of(text)
 
     def parameters(self, outputs: Outputs, answers: Sequence[tuple[int, str]]) -> Sequence[dict[str, Any]]:
         """What each answer of a run says besides its tensors; `answers` has the rows and the rollout of each.

@@ -28,11 +28,7 @@ def encode_answer(
     """The body of a 200: the wanted outputs in the order they were asked for, flat and row-major. `parameters` is the
     answer's own object."""
     opening, datatypes = _constant(model_name, version, signature)
-    pieces = [opening]
-    if request.request_id is not None:
-        pieces += (b',"id":', orjson.dumps(request.request_id))
-    if parameters:
-        pieces += (b',"parameters":', orjson.dumps(parameters))
+    pieces = begun(opening, request, parameters)
     separator = b',"outputs":['
     tensors: list[bytes] = []
     for wanted in request.outputs:
@@ -51,6 +47,21 @@ def encode_answer(
     return Encoded(b"".join((*pieces, *tensors)), header_length)
 
 
+def begun(opening: bytes, request: InferRequest, parameters: Mapping[str, Any] | None) -> list[bytes]:
+    """The pieces of an answer before its outputs; `opening` is the model's."""
+    pieces = [opening]
+    if request.request_id is not None:
+        pieces += (b',"id":', orjson.dumps(request.request_id))
+    if parameters:
+        pieces += (b',"parameters":', orjson.dumps(parameters))
+    return pieces
+
+
+def opening_of(model_name: str, version: str) -> bytes:
+    """How every answer of a model begins."""
+    return orjson.dumps({"model_name": model_name, "model_version": version}).removesuffix(b"}")
+
+
 def _json(values: NDArray[Any], datatype: str) -> bytes:
     flat = values.reshape(-1)
     if datatype == BYTES:
@@ -61,8 +72,7 @@ def _json(values: NDArray[Any], datatype: str) -> bytes:
 @lru_cache(16)
 def _constant(model_name: str, version: str, signature: Signature) -> tuple[bytes, Mapping[str, str]]:
     """How every answer of a model begins, and the datatypes of its outputs."""
-    opening = orjson.dumps({"model_name": model_name, "model_version": version}).removesuffix(b"}")
-    return opening, {output.name: output.datatype for output in signature.outputs}
+    return opening_of(model_name, version), {output.name: output.datatype for output in signature.outputs}
 
 
 @lru_cache(256)

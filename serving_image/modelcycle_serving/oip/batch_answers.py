@@ -11,7 +11,7 @@ from typing import Any, Final
 import orjson
 from numpy.typing import NDArray
 
-from modelcycle_serving.oip.answer import encode_answer
+from modelcycle_serving.oip.answer import begun, encode_answer, opening_of
 from modelcycle_serving.oip.datatypes import BYTES
 from modelcycle_serving.oip.messages import Encoded, InferRequest, Outputs, Signature, Wanted
 
@@ -26,7 +26,7 @@ class BatchAnswers:
     def __init__(self, model_name: str, version: str, signature: Signature) -> None:
         self._model: Final = (model_name, version)
         self._signature: Final = signature
-        self._opening: Final = orjson.dumps({"model_name": model_name, "model_version": version}).removesuffix(b"}")
+        self._opening: Final = opening_of(model_name, version)
         self._ordinary: Final = tuple(Wanted(name) for name in signature.output_names)
         self._seen = self._ordinary
         """The last tuple found equal to the ordinary one: requests of one head share theirs, and `is` is cheaper."""
@@ -67,11 +67,7 @@ class BatchAnswers:
         for request, own in zip(requests, parameters, strict=True):
             end = start + len(request.rows)
             if request.outputs is self._seen or self._is_ordinary(request):
-                pieces = [self._opening]
-                if request.request_id is not None:
-                    pieces += (b',"id":', orjson.dumps(request.request_id))
-                if own:
-                    pieces += (b',"parameters":', orjson.dumps(own))
+                pieces = begun(self._opening, request, own)
                 for before, rows in zip(_befores(widths, end - start), texts, strict=True):
                     pieces += (before, rows[start] if end - start == 1 else b",".join(rows[start:end]))
                 pieces.append(_END)

@@ -17,7 +17,7 @@ from modelcycle_bundle.traffic import SHARE_DENOMINATOR, Traffic
 from modelcycle_serving import model as models
 from modelcycle_serving.app import App
 from modelcycle_serving.counters import Counters
-from modelcycle_serving.http import Request, Response
+from modelcycle_serving.messages import Request, Response
 from modelcycle_serving.oip import Outputs, Rows
 from unit.serving import peers, rig
 from unit.serving.peers import Peer, answer, say

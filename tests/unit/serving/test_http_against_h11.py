@@ -16,7 +16,8 @@ from hypothesis import strategies as st
 from budget import examples
 from corpus.corpus import files, mutated
 from modelcycle_serving.connections import Connections, Limits
-from modelcycle_serving.http import HttpProtocol, Request, Response
+from modelcycle_serving.http import HttpProtocol
+from modelcycle_serving.messages import Request, Response
 
 CORPUS = files("serving/http")
 TOKENS = [

@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from budget import examples
 from modelcycle_serving.connections import Connections, Limits
-from modelcycle_serving.http import HttpProtocol, Request, Response
+from modelcycle_serving.http import HttpProtocol
+from modelcycle_serving.messages import Request, Response
 
 LIMITS = Limits(max_body=64, max_head=256, max_target=64, max_headers=8)
 GOOD = b"POST /a HTTP/1.1\r\nHost: t\r\nContent-Length: 3\r\n\r\nabc"

@@ -191,5 +191,7 @@ def test_waiting_is_bounded_and_inference_goes_on_beside_a_stuck_process(tmp_pat
             for each in asking:
                 each.__exit__()
     finally:
+        for stuck in child_of(server):  # a stopped one would not hear that the server is gone
+            os.kill(stuck, signal.SIGKILL)
         server.process.kill()
         server.process.wait()
