@@ -19,6 +19,7 @@ CALM_RATE: Final = 20
 FAILING_REASONS: Final = ("CanaryFailFast", "CanaryFailed")
 WORSE_REASONS: Final = ("CanaryFailed",)
 SETTLE_SECONDS: Final = 3.0
+"""Clients ask on both sides of a moment that is told of: some answers before it and some after it are to be counted."""
 SEAL_SECONDS: Final = 120.0
 
 
@@ -37,7 +38,7 @@ def better(demo: Demo) -> str:
     clients.turn(Phase("better", "usual", objects.LINE_RATE))
     story.say(f"Clients ask all the time from now on: {objects.LINE_RATE} requests a second, no retries.")
     explain_bars(demo)
-    time.sleep(SETTLE_SECONDS)  # some answers by the old model first
+    time.sleep(SETTLE_SECONDS)
     began = time.time()
     demo.kubectl.apply(objects.following(objects.SEARCH))
     story.say(f"[dim]kubectl apply: ModelDeployment/{objects.DEPLOYMENT} now follows Experiment/{objects.SEARCH}[/]")
