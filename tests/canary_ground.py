@@ -6,18 +6,18 @@ Owns the objects and the questions, and waits for answers. Judges nothing but th
 import json
 import subprocess
 import time
-import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, Final
 
-from demo import candidates, records, store, watch
+import sealed_models
+from demo import records, store, watch
 from demo.kubectl import Kubectl, KubectlError, condition, describe, is_current, is_stalled
 from demo.traffic import Clients, Phase
-from modelcycle_bundle.contract import SealResult, from_json
 from modelcycle_bundle.metric_names import METRICS_PORT
 from plant import KUBECONFIG, SYSTEM_NAMESPACE, Plant, new_plant
+from sealed_models import Model, SealedModels
 
 SECONDS: Final = 300.0
 RATE: Final = 40
@@ -39,68 +39,41 @@ Until = Callable[[Object], bool]
 
 
 @dataclass(frozen=True, slots=True)
-class Model:
-    """A sealed model."""
-
-    uri: str
-    digest: str
-
-    @property
-    def spec(self) -> dict[str, str]:
-        """As `spec.model` of a ModelDeployment."""
-        return {"uri": self.uri, "digest": self.digest}
-
-
-@dataclass(frozen=True, slots=True)
 class Ground:
-    """A namespace with two models that give the same answers under two digests."""
+    """A namespace that trusts the sealed models."""
 
     plant: Plant
-    usual: Model
-    equal: Model
+    models: SealedModels
+
+    @property
+    def usual(self) -> Model:
+        """The model that a line serves first."""
+        return self.models.usual
+
+    @property
+    def equal(self) -> Model:
+        """Gives the same answers under another digest."""
+        return self.models.equal
+
+    @property
+    def broken(self) -> Model:
+        """The usual model with a graph that raises on all but its golden rows, passed through the real `seal`."""
+        return self.models.broken
 
     @property
     def kubectl(self) -> Kubectl:
         """In the namespace."""
         return self.plant.kubectl
 
-    @property
-    def settings(self) -> Mapping[str, str]:
-        """The operator's."""
-        found = replace(self.kubectl, namespace=SYSTEM_NAMESPACE).get("configmap", "modelcycle-settings") or {}
-        data: Mapping[str, str] = found["data"]
-        return data
-
     def line(self, name: str, replicas: int = 1) -> "Line":
         """A line of this name; nothing is applied yet."""
         return Line(self, name, replicas)
 
-    def broken(self) -> Model:
-        """The usual model with a graph that raises on all but its golden rows, passed through the real `seal`."""
-        experiment = self.kubectl.get("experiment", "usual") or {}
-        good = candidates.sealed_files(self.plant.models, self.usual.uri.removeprefix(f"s3://{store.MODEL_BUCKET}/"))
-        files = candidates.with_gap(good, candidates.unlike_golden(good))
-        task = candidates.seal_task(experiment, str(uuid.uuid4()), files, "a lookup table that is too short")
-        candidates.put(self.plant.models, task, self.plant.name, files)
-        image = self.settings["MODELCYCLE_TRAINING_IMAGE"]
-        self.kubectl.apply(candidates.seal_job("seal-broken", experiment, image, task))
-        self.kubectl.wait("job", "seal-broken", lambda o: bool(o.get("status", {}).get("conditions")), SECONDS)
-        path = "jsonpath={.items[0].status.containerStatuses[0].state.terminated.message}"
-        said = self.kubectl.run("get", "pods", "-l", "job-name=seal-broken", "-o", path)
-        result = from_json(SealResult, said)
-        assert result.uri is not None, said
-        assert result.digest is not None, said
-        return Model(result.uri, result.digest)
 
-
-def prepare(plant: Plant) -> Ground:
-    """Train and seal the two models of a namespace that has a key."""
-    tree = "sklearn.tree.DecisionTreeClassifier"
-    fixed = {"usual": {"max_depth": 2}, "equal": {"max_depth": 2, "min_samples_split": 3}}
-    plant.kubectl.apply(
-        *(plant.experiment(name, trainer={"estimator": tree, "fixed": values}) for name, values in fixed.items())
-    )
-    return Ground(plant, *(published(plant.kubectl, name) for name in fixed))
+def prepare(plant: Plant, models: SealedModels) -> Ground:
+    """Give a namespace without a key the one that the models were signed with."""
+    models.trusted_in(plant.kubectl)
+    return Ground(plant, models)
 
 
 @contextmanager
@@ -109,15 +82,7 @@ def new_ground() -> Iterator[Ground]:
     system = Kubectl(KUBECONFIG, SYSTEM_NAMESPACE)
     credentials = store.environment(system)
     with store.opened(system, credentials) as buckets, new_plant(buckets, credentials) as plant:
-        plant.kubectl.keygen()
-        yield prepare(plant)
-
-
-def published(kubectl: Kubectl, experiment: str) -> Model:
-    """The model of an Experiment, as soon as it is sealed."""
-    done = kubectl.wait("experiment", experiment, lambda o: is_current(o) or is_stalled(o), SECONDS)
-    assert is_current(done), describe(done)
-    return Model(done["status"]["model"]["uri"], done["status"]["model"]["digest"])
+        yield prepare(plant, sealed_models.of_this_build(buckets, credentials))
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,6 +129,12 @@ class Line:
         """Poll the ModelDeployment."""
         return self.kubectl.wait("modeldeployment", self.name, until, seconds, each=each)
 
+    @contextmanager
+    def watch(self) -> Iterator[Iterator[dict[str, Any]]]:
+        """Every state of the ModelDeployment from now on, the present one first; the iterator waits for the next one."""
+        with self.kubectl.watch("modeldeployment", self.name) as states:
+            yield (state for state in states if state is not None)
+
     def ended(self, *, each: Callable[[dict[str, Any]], None] | None = None) -> dict[str, Any]:
         """The ModelDeployment when there is nothing left to do about the spec that was asked for last."""
         return self.wait(lambda o: is_current(o) or is_stalled(o), each=each)
@@ -176,7 +147,7 @@ class Line:
 
     def load(self) -> None:
         """Start clients and let them ask; they go on until `clients.stop()`."""
-        self.clients.start(self.ground.settings["MODELCYCLE_SERVING_IMAGE"], {"rows": records.rows(ROWS)})
+        self.clients.start(sealed_models.settings()["MODELCYCLE_SERVING_IMAGE"], {"rows": records.rows(ROWS)})
         self.turn("begin")
 
     def turn(self, phase: str) -> None:
@@ -232,21 +203,6 @@ def counted(obj: Object) -> tuple[int, int]:
 def rejections(obj: Object) -> dict[str, str]:
     """Reasons by digest."""
     return {item["digest"]: item["reason"] for item in obj.get("status", {}).get("rejected", ())}
-
-
-@contextmanager
-def watched(line: Line) -> Iterator[Iterator[dict[str, Any]]]:
-    """Every state of a ModelDeployment from now on, the present one first; the iterator waits for the next one."""
-    command = ["kubectl", "-n", line.kubectl.namespace, "get", "modeldeployment", line.name, "--watch"]
-    process = subprocess.Popen(
-        [*command, "-o", r'jsonpath={@}{"\n"}'], stdout=subprocess.PIPE, text=True, env=line.kubectl.environment()
-    )
-    assert process.stdout is not None
-    try:
-        yield (json.loads(text) for text in process.stdout)
-    finally:
-        process.terminate()
-        process.wait(timeout=10)
 
 
 def eventually(holds: Callable[[], bool], what: str) -> None:

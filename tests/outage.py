@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from itertools import groupby
 from typing import Any
 
-from canary_ground import Line, reason, watched
+from canary_ground import Line, reason
 from demo import dashboard
 from demo.kubectl import Kubectl
 from plant import KUBECONFIG
@@ -33,7 +33,7 @@ class Outage:
 def without_prometheus(line: Line) -> Iterator[Outage]:
     """Stop Prometheus; whatever happens it runs again behind the block, which may end the outage earlier. Raises KubectlError."""
     outage = Outage()
-    with watched(line) as states:
+    with line.watch() as states:
         threading.Thread(target=lambda: outage.states.extend(states), daemon=True).start()
         try:
             PROMETHEUS.run("scale", "deployment/prometheus", "--replicas=0")

@@ -3,15 +3,20 @@
 import contextlib
 import json
 import os
+import queue
 import re
 import shutil
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
+
+LOOK_SECONDS: Final = 0.5
+"""Between two looks of a wait at what it knows, when nothing new arrives."""
 
 
 class KubectlError(RuntimeError):
@@ -71,19 +76,50 @@ class Kubectl:
         *,
         each: Callable[[dict[str, Any]], None] | None = None,
     ) -> dict[str, Any]:
-        """Poll one object until `until` holds; `each` sees every state on the way. Raises WaitExpired after `seconds`."""
+        """Watch one object until `until` holds; `each` sees every state on the way, and the last one again every LOOK_SECONDS.
+
+        Raises WaitExpired after `seconds`.
+        """
         deadline = time.monotonic() + seconds
         seen: dict[str, Any] = {}
         while time.monotonic() < deadline:
-            # An API server that is being restarted is waited for, like anything else here.
-            with contextlib.suppress(KubectlError):
-                seen = self.get(kind, name) or {}
-                if each and seen:
-                    each(seen)
-                if seen and until(seen):
-                    return seen
-            time.sleep(0.5)
+            # A watch ends with the API server that it asks; one that is being restarted is waited for, like anything else here.
+            with self.watch(kind, name) as states:
+                for state in states:
+                    seen = state or seen
+                    with contextlib.suppress(KubectlError):
+                        if each and seen:
+                            each(seen)
+                        if seen and until(seen):
+                            return seen
+                    if time.monotonic() >= deadline:
+                        break
+            time.sleep(LOOK_SECONDS)
         raise WaitExpired(f"{kind}/{name} did not get there in {seconds:.0f} s; last seen: {describe(seen)}")
+
+    @contextlib.contextmanager
+    def watch(self, kind: str, name: str) -> Iterator[Iterator[dict[str, Any] | None]]:
+        """Every state of an object from now on, the present one first; None when LOOK_SECONDS brought nothing new.
+
+        One process for all of it. The iterator ends with the watch: the API server may end one at any time.
+        """
+        command = [_program(), "-n", self.namespace, "get", kind, "--field-selector", f"metadata.name={name}", "--watch"]
+        process = subprocess.Popen(
+            [*command, "-o", r'jsonpath={@}{"\n"}'],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            text=True,
+            env=self.environment(),
+        )
+        lines: queue.SimpleQueue[str] = queue.SimpleQueue()
+        reader = threading.Thread(target=_feed, args=(process, lines), daemon=True)
+        reader.start()
+        try:
+            yield _states(lines)
+        finally:
+            process.terminate()
+            process.wait(timeout=10)
+            reader.join(timeout=10)
 
     @contextlib.contextmanager
     def forward(self, target: str, port: int) -> Iterator[int]:
@@ -101,6 +137,25 @@ class Kubectl:
         finally:
             process.terminate()
             process.wait(timeout=10)
+
+
+def _feed(process: subprocess.Popen[str], lines: queue.SimpleQueue[str]) -> None:
+    """Move what a process prints into a queue; an empty text is the end."""
+    for line in process.stdout or ():
+        lines.put(line)
+    lines.put("")
+
+
+def _states(lines: queue.SimpleQueue[str]) -> Iterator[dict[str, Any] | None]:
+    while True:
+        try:
+            line = lines.get(timeout=LOOK_SECONDS)
+        except queue.Empty:
+            yield None
+            continue
+        if not line:
+            return
+        yield json.loads(line)
 
 
 def condition(obj: Mapping[str, Any], kind: str) -> Mapping[str, Any]:

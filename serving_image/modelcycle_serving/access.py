@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Final
 
 from modelcycle_serving.logs import log
-from modelcycle_serving.messages import Answer, Handler, Request, Response, problem
+from modelcycle_serving.messages import Reply, Handler, Request, Response, problem
 
 MIN_LENGTH: Final = 16
 """Bytes of a token."""
@@ -73,7 +73,7 @@ class Guard:
         self._handler: Final = handler
         self._refused: Final = refused
 
-    def __call__(self, request: Request) -> Answer:
+    def __call__(self, request: Request) -> Reply:
         """Answer one request."""
         given = request.headers.get(b"authorization")
         if given is not None and self._tokens.allows(given):

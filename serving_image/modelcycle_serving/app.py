@@ -19,7 +19,7 @@ from modelcycle_serving.exposition import negotiated
 from modelcycle_serving.feedback import PATH as FEEDBACK_PATH
 from modelcycle_serving.feedback import Feedback
 from modelcycle_serving.inference import Inference, arm_of
-from modelcycle_serving.messages import RETRY_AFTER, Answer, Handler, Request, Response, problem
+from modelcycle_serving.messages import RETRY_AFTER, Reply, Handler, Request, Response, problem
 from modelcycle_serving.model import Model
 from modelcycle_serving.openapi import Described
 from modelcycle_serving.tls import Tls
@@ -49,7 +49,7 @@ class Router:
         if method == "GET":
             methods[b"HEAD"] = endpoint
 
-    def __call__(self, request: Request) -> Answer:
+    def __call__(self, request: Request) -> Reply:
         """Answer one request."""
         methods = self._routes.get(request.path)
         if methods is None:
@@ -194,7 +194,7 @@ class App:
             return _starting()
         return Response(200, self._model.profile_json)
 
-    def _infer(self, request: Request) -> Answer:
+    def _infer(self, request: Request) -> Reply:
         return _starting() if self._inference is None else self._inference(request)
 
 

@@ -26,7 +26,7 @@ from modelcycle_serving.counters import Counters
 from modelcycle_serving.feedback import Feedback
 from modelcycle_serving.forwarding import marker
 from modelcycle_serving.logs import log
-from modelcycle_serving.messages import RETRY_AFTER, Answer, Request, Response, problem
+from modelcycle_serving.messages import RETRY_AFTER, Reply, Request, Response, problem
 from modelcycle_serving.model import Model
 
 INLINE_SECONDS: Final = 0.005
@@ -77,7 +77,7 @@ class Inference:
         self._pending = 0
         self._pending_values = 0
 
-    def __call__(self, request: Request) -> Answer:
+    def __call__(self, request: Request) -> Reply:
         """Answer one inference request."""
         received = self._clock()
         arm = arm_of(request)
@@ -124,7 +124,7 @@ class Inference:
             return "the model's answer is not one its profile knows"
         return None
 
-    def _run_aside(self, asked: _Asked) -> Answer:
+    def _run_aside(self, asked: _Asked) -> Reply:
         if self._pending >= MAX_PENDING or self._pending_values >= MAX_PENDING_VALUES:
             return self._overloaded(asked, "too many large requests are waiting")
         self._pending += 1

@@ -87,8 +87,8 @@ class Pending:
 
 
 Later = Pending | asyncio.Future[Response]
-Answer = Response | Later
-Handler = Callable[[Request], Answer]
+Reply = Response | Later
+Handler = Callable[[Request], Reply]
 
 
 def problem(status: int, message: str, headers: tuple[tuple[bytes, bytes], ...] = ()) -> Response:

@@ -106,7 +106,9 @@ def _infer(model: Described, suffix: str) -> Object:
         "responses": {
             "200": answer,
             "400": _content("The error names the field at fault", "Error"),
+            "401": _content("The server asks for a bearer token", "Error"),
             "413": _content("The body is too large", "Error"),
+            "500": _content("The model failed on these rows", "Error"),
             "503": _content("Starting, or too busy; Retry-After says when to come again", "Error"),
         },
     }

@@ -34,7 +34,7 @@ def main() -> None:
     say(f"machine: {os.cpu_count()} cores, {platform.platform()}; load {os.getloadavg()[0]:.1f}\n")
     taken: list[float] = []
     with new_ground() as ground:
-        broken, line = ground.broken(), ground.line("failing", 2)
+        broken, line = ground.broken, ground.line("failing", 2)
         line.serve(ground.usual)
         line.load()
         line.ask(broken, analysis=INTERVAL)

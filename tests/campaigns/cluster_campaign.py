@@ -11,7 +11,7 @@ import time
 from collections.abc import Mapping
 from typing import Any, Final
 
-from canary_ground import Ground, Line, Model, canary, counted, new_ground
+from canary_ground import Ground, Line, canary, counted, new_ground
 from demo.kubectl import is_current
 from outage import PROMETHEUS, told, without_prometheus
 

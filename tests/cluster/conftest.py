@@ -7,11 +7,13 @@ from collections.abc import Iterator
 
 import pytest
 
+import sealed_models
 from canary_ground import Ground, prepare
 from demo import store
 from demo.kubectl import Kubectl
 from modelcycle_bundle.store import Store
 from plant import KUBECONFIG, SYSTEM_NAMESPACE, Plant, new_plant
+from sealed_models import SealedModels
 
 
 @pytest.fixture(scope="session")
@@ -60,6 +62,15 @@ def shared_plant(buckets: tuple[Store, Store], credentials_of_store: dict[str, s
 
 
 @pytest.fixture(scope="module")
-def ground(shared_plant: Plant) -> Ground:
-    """That namespace with the sealed models that rollouts are tried with."""
-    return prepare(shared_plant)
+def models(buckets: tuple[Store, Store], credentials_of_store: dict[str, str]) -> SealedModels:
+    """What rollouts are tried with."""
+    return sealed_models.of_this_build(buckets, credentials_of_store)
+
+
+@pytest.fixture(scope="module")
+def ground(
+    buckets: tuple[Store, Store], credentials_of_store: dict[str, str], models: SealedModels
+) -> Iterator[Ground]:
+    """A namespace for the tests of a module that trusts those models."""
+    with new_plant(buckets, credentials_of_store) as plant:
+        yield prepare(plant, models)

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from canary_ground import Ground
 from demo import load_objects, objects, records
 from demo.kubectl import Kubectl, describe, is_current, is_stalled
 from plant import ROOT, Plant
@@ -27,10 +28,9 @@ def cluster(*arguments: str) -> str:
 
 
 @pytest.mark.alone
-def test_api_server_stopped_for_a_minute_engineering_27(system: Kubectl, plant: Plant) -> None:
-    plant.kubectl.apply(
-        plant.experiment("steady"), plant.deployment(objects.DEPLOYMENT, model={"experimentRef": {"name": "steady"}})
-    )
+def test_api_server_stopped_for_a_minute_engineering_27(system: Kubectl, ground: Ground) -> None:
+    plant = ground.plant
+    plant.kubectl.apply(plant.deployment(objects.DEPLOYMENT, model=ground.usual.spec))
     served = plant.kubectl.wait(
         "modeldeployment", objects.DEPLOYMENT, lambda o: is_current(o) or is_stalled(o), SECONDS
     )

@@ -73,7 +73,7 @@ def test_equal_models_replace_one_another_while_git_reapplies_delivery_2_monitor
 def test_model_that_fails_every_request_is_taken_back_and_no_user_sees_it_delivery_44(
     ground: Ground, lines: dict[str, Line]
 ) -> None:
-    line, broken = lines["failing"], ground.broken()
+    line, broken = lines["failing"], ground.broken
     line.load()
     line.ask(broken)
     done = line.ended()

@@ -18,21 +18,18 @@ from canary_ground import (
     STEPS,
     Ground,
     Line,
-    Model,
     Steps,
     canary,
     counted,
     eventually,
-    published,
     reason,
     rejections,
 )
 from demo import records
 from demo.kubectl import condition, describe, is_current, is_stalled
-from demo.store import DATA_BUCKET
 from modelcycle.deployment.world import SERVER_CONTAINER
-from plant import Plant
 from processes import servers_of
+from sealed_models import Model, published
 
 pytestmark = pytest.mark.timeout(900)
 HELD: Steps = ({"setWeight": 50}, {"pause": {}})
@@ -51,13 +48,12 @@ PATIENT = {"interval": "1s"}
 
 
 @pytest.fixture(scope="module")
-def narrow(shared_plant: Plant) -> str:
+def narrow(ground: Ground) -> str:
     """An Experiment on the records without their last measurement, whose model is awaited when it is needed."""
     whole = csv.reader(io.StringIO(records.as_csv().decode()))
     table = "\n".join(",".join([*row[:-2], row[-1]]) for row in whole)
-    shared_plant.put("narrow.csv", table.encode())
-    data = {"uri": f"s3://{DATA_BUCKET}/{shared_plant.name}/narrow.csv"}
-    shared_plant.kubectl.apply(shared_plant.experiment("narrow", data=data))
+    data = {"uri": ground.plant.put("narrow.csv", table.encode())}
+    ground.kubectl.apply(ground.plant.experiment("narrow", data=data))
     return "narrow"
 
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from canary_ground import Ground, Line, Model, canary, counted, eventually, reason, rejections, watched
+from canary_ground import Ground, Line, canary, counted, eventually, reason, rejections
 from demo.kubectl import Kubectl, describe, is_current, is_stalled
 from outage import Outage, told, without_prometheus
 from processes import operators
@@ -22,31 +22,19 @@ BY_PROMETHEUS = {"interval": "2s", "source": "Prometheus"}
 
 
 @pytest.fixture(scope="module")
-def asked(ground: Ground) -> dict[str, Line]:
-    """The usual model asked for on two lines."""
+def lines(ground: Ground) -> dict[str, Line]:
+    """The usual model served to clients on two lines."""
     made = {"metered": ground.line("metered"), "killed": ground.line("killed", 2)}
     for line in made.values():
         line.ask(ground.usual)
+    for line in made.values():
+        assert is_current(seen := line.ended()), describe(seen)
+        line.load()
     return made
 
 
 @pytest.fixture(scope="module")
-def broken(ground: Ground, asked: dict[str, Line]) -> Model:
-    """Sealed while the lines start."""
-    return ground.broken()
-
-
-@pytest.fixture(scope="module")
-def lines(asked: dict[str, Line], broken: Model) -> dict[str, Line]:
-    """Both serve it to clients."""
-    for line in asked.values():
-        assert is_current(seen := line.ended()), describe(seen)
-        line.load()
-    return asked
-
-
-@pytest.fixture(scope="module")
-def outage(ground: Ground, lines: dict[str, Line], broken: Model) -> Iterator[Outage]:
+def outage(ground: Ground, lines: dict[str, Line]) -> Iterator[Outage]:
     """A rollout that is judged by Prometheus is under way when Prometheus stops."""
     line = lines["metered"]
     line.ask(ground.equal, analysis=BY_PROMETHEUS)
@@ -72,7 +60,7 @@ ROLLBACK: Mapping[str, Point] = {
 def kill_at(points: Mapping[str, Point], system: Kubectl, line: Line) -> dict[str, dict[str, Any]]:
     """Kill the operator as soon as each of the points is seen; the states in which they were."""
     seen: dict[str, dict[str, Any]] = {}
-    with watched(line) as states:
+    with line.watch() as states:
         for state in states:
             for name in [name for name, reached in points.items() if name not in seen and reached(state)]:
                 seen[name] = state
@@ -88,7 +76,7 @@ def kill_at(points: Mapping[str, Point], system: Kubectl, line: Line) -> dict[st
 
 
 def test_operator_killed_in_each_stage_of_promotion_and_rollback_engineering_1(
-    system: Kubectl, ground: Ground, lines: dict[str, Line], broken: Model, outage: Outage
+    system: Kubectl, ground: Ground, lines: dict[str, Line], outage: Outage
 ) -> None:
     line = lines["killed"]
     line.ask(ground.equal, guard="15s")
@@ -100,12 +88,12 @@ def test_operator_killed_in_each_stage_of_promotion_and_rollback_engineering_1(
     assert is_current(done), describe(done)
     assert done["status"]["stable"]["digest"] == ground.equal.digest
     assert [entry["reason"] for entry in done["status"]["history"]] == ["Ready", "Evidence"]
-    line.ask(broken)
+    line.ask(ground.broken)
     kill_at(ROLLBACK, system, line)
     done = line.ended()
     assert is_stalled(done), describe(done)
     assert done["status"]["stable"]["digest"] == ground.equal.digest
-    assert rejections(done)[broken.digest] in ("CanaryFailFast", "CanaryFailed")
+    assert rejections(done)[ground.broken.digest] in ("CanaryFailFast", "CanaryFailed")
     stable = done["status"]["stable"]["revision"]
     eventually(lambda: all(line.page(p["metadata"]["name"]).share == 0 for p in line.pods(stable)), "no pod hands on")
     eventually(lambda: not line.pods(done["status"]["rejected"][-1]["revision"]), "no pod of the canary is left")

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from canary_ground import Ground
 from demo.kubectl import condition, describe, is_current, is_stalled
 from demo.store import MODEL_BUCKET
 from modelcycle_bundle import keys, layout, oms
@@ -17,19 +18,22 @@ SECONDS = 240.0
 
 
 @pytest.fixture(scope="module")
-def sealed(shared_plant: Plant) -> dict[str, str]:
-    """A sealed model: uri and digest."""
-    shared_plant.kubectl.apply(shared_plant.experiment("model"))
-    done = shared_plant.kubectl.wait("experiment", "model", lambda o: is_current(o) or is_stalled(o), SECONDS)
-    assert is_current(done), describe(done)
-    return {"uri": done["status"]["model"]["uri"], "digest": done["status"]["model"]["digest"]}
+def site(ground: Ground) -> Plant:
+    """The namespace."""
+    return ground.plant
 
 
 @pytest.fixture(scope="module")
-def serving(shared_plant: Plant, sealed: dict[str, str]) -> str:
+def sealed(ground: Ground) -> dict[str, str]:
+    """A sealed model: uri and digest."""
+    return ground.usual.spec
+
+
+@pytest.fixture(scope="module")
+def serving(site: Plant, sealed: dict[str, str]) -> str:
     """A deployment that serves it."""
-    shared_plant.kubectl.apply(shared_plant.deployment("live", model=sealed))
-    done = shared_plant.kubectl.wait("modeldeployment", "live", lambda o: is_current(o) or is_stalled(o), SECONDS)
+    site.kubectl.apply(site.deployment("live", model=sealed))
+    done = site.kubectl.wait("modeldeployment", "live", lambda o: is_current(o) or is_stalled(o), SECONDS)
     assert is_current(done), describe(done)
     return "live"
 
@@ -58,54 +62,54 @@ def refused(plant: Plant, name: str, spec: dict[str, Any]) -> dict[str, Any]:
     return seen
 
 
-def test_flipped_bit_is_refused(shared_plant: Plant, sealed: dict[str, str]) -> None:
-    uri = copied(shared_plant, sealed["uri"], "flipped", {layout.MODEL_FILE: flipped(shared_plant, sealed["uri"])})
-    seen = refused(shared_plant, "flipped", {"model": {**sealed, "uri": uri}})
+def test_flipped_bit_is_refused(site: Plant, sealed: dict[str, str]) -> None:
+    uri = copied(site, sealed["uri"], "flipped", {layout.MODEL_FILE: flipped(site, sealed["uri"])})
+    seen = refused(site, "flipped", {"model": {**sealed, "uri": uri}})
     assert condition(seen, "Stalled")["reason"] == "DigestMismatch", describe(seen)
-    shared_plant.kubectl.wait("modeldeployment", "flipped", lambda o: _no_pods(shared_plant, "flipped"), 60)
+    site.kubectl.wait("modeldeployment", "flipped", lambda o: _no_pods(site, "flipped"), 60)
 
 
-def test_signature_of_another_key_is_refused_experiment_57(shared_plant: Plant, sealed: dict[str, str]) -> None:
+def test_signature_of_another_key_is_refused_experiment_57(site: Plant, sealed: dict[str, str]) -> None:
     prefix = sealed["uri"].removeprefix(f"s3://{MODEL_BUCKET}/")
-    signature = next(e.path for e in shared_plant.models.list(f"{prefix}/{layout.SIGNATURES_DIR}"))
-    trust = shared_plant.kubectl.run("get", "secret", "modelcycle-signing-key", "-o", "jsonpath={.data.public\\.pem}")
+    signature = next(e.path for e in site.models.list(f"{prefix}/{layout.SIGNATURES_DIR}"))
+    trust = site.kubectl.run("get", "secret", "modelcycle-signing-key", "-o", "jsonpath={.data.public\\.pem}")
     import base64
 
     manifest = oms.verify(
-        shared_plant.models.get(signature), keys.split_pems(base64.b64decode(trust).decode())
+        site.models.get(signature), keys.split_pems(base64.b64decode(trust).decode())
     ).manifest
     stranger = keys.generate()
     forged = oms.sign(manifest, stranger.private_pem)
-    uri = copied(shared_plant, sealed["uri"], "forged", {".sig": forged})
-    seen = refused(shared_plant, "forged", {"model": {**sealed, "uri": uri}})
+    uri = copied(site, sealed["uri"], "forged", {".sig": forged})
+    seen = refused(site, "forged", {"model": {**sealed, "uri": uri}})
     assert condition(seen, "Stalled")["reason"] == "SignatureInvalid", describe(seen)
 
 
-def test_missing_signature_is_refused(shared_plant: Plant, sealed: dict[str, str]) -> None:
-    uri = copied(shared_plant, sealed["uri"], "unsigned", {".sig": None})
-    seen = refused(shared_plant, "unsigned", {"model": {**sealed, "uri": uri}})
+def test_missing_signature_is_refused(site: Plant, sealed: dict[str, str]) -> None:
+    uri = copied(site, sealed["uri"], "unsigned", {".sig": None})
+    seen = refused(site, "unsigned", {"model": {**sealed, "uri": uri}})
     assert condition(seen, "Stalled")["reason"] == "SignatureMissing", describe(seen)
 
 
 def test_image_that_does_not_exist_leaves_stable_serving(
-    shared_plant: Plant, sealed: dict[str, str], serving: str
+    site: Plant, sealed: dict[str, str], serving: str
 ) -> None:
     spec = {"model": sealed, "server": {"image": "localhost/no-such-image:none"}}
-    seen = refused(shared_plant, serving, spec)
+    seen = refused(site, serving, spec)
     assert condition(seen, "Stalled")["reason"] == "ImageUnavailable", describe(seen)
     assert condition(seen, "Available")["status"] == "True"
-    assert _answers(shared_plant, serving) == 200
-    shared_plant.kubectl.apply(shared_plant.deployment(serving, model=sealed))
-    shared_plant.kubectl.wait("modeldeployment", serving, is_current, SECONDS)
+    assert _answers(site, serving) == 200
+    site.kubectl.apply(site.deployment(serving, model=sealed))
+    site.kubectl.wait("modeldeployment", serving, is_current, SECONDS)
 
 
-def test_tampered_replacement_leaves_stable_serving(shared_plant: Plant, sealed: dict[str, str], serving: str) -> None:
-    uri = copied(shared_plant, sealed["uri"], "swapped", {layout.MODEL_FILE: flipped(shared_plant, sealed["uri"])})
-    seen = refused(shared_plant, serving, {"model": {**sealed, "uri": uri}})
+def test_tampered_replacement_leaves_stable_serving(site: Plant, sealed: dict[str, str], serving: str) -> None:
+    uri = copied(site, sealed["uri"], "swapped", {layout.MODEL_FILE: flipped(site, sealed["uri"])})
+    seen = refused(site, serving, {"model": {**sealed, "uri": uri}})
     assert condition(seen, "Stalled")["reason"] == "DigestMismatch", describe(seen)
-    assert _answers(shared_plant, serving) == 200
-    shared_plant.kubectl.apply(shared_plant.deployment(serving, model=sealed))
-    shared_plant.kubectl.wait("modeldeployment", serving, is_current, SECONDS)
+    assert _answers(site, serving) == 200
+    site.kubectl.apply(site.deployment(serving, model=sealed))
+    site.kubectl.wait("modeldeployment", serving, is_current, SECONDS)
 
 
 def _no_pods(plant: Plant, name: str) -> bool:

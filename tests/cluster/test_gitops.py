@@ -85,6 +85,7 @@ def three(ground: Ground) -> Iterator[list[dict[str, Any]]]:
         monitor,
     ]
     sync(ground.kubectl, *objects)
+    ground.kubectl.wait("experiment", "usual", is_current, 300)
     ground.kubectl.wait("modeldeployment", "git", is_current, 300)
     ground.kubectl.wait("driftmonitor", "git", lambda o: bool(reason(o)), 120)
     yield objects

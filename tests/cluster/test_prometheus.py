@@ -16,6 +16,7 @@ from typing import Any, Final
 import aiohttp
 import pytest
 
+from canary_ground import Ground
 from demo import dashboard
 from demo.kubectl import Kubectl, KubectlError, describe, is_current, is_stalled
 from demo.records import as_csv
@@ -51,14 +52,16 @@ def url(system: Kubectl) -> Iterator[str]:
 
 
 @pytest.fixture(scope="module")
-def served(shared_plant: Plant, url: str) -> str:
+def site(ground: Ground) -> Plant:
+    """The namespace."""
+    return ground.plant
+
+
+@pytest.fixture(scope="module")
+def served(ground: Ground, url: str) -> str:
     """A deployment of two pods that Prometheus saw from zero on, with requests of their own behind them; the traffic has stopped."""
-    kubectl = shared_plant.kubectl
-    kubectl.apply(shared_plant.experiment("model"))
-    done = kubectl.wait("experiment", "model", lambda o: is_current(o) or is_stalled(o), SECONDS)
-    assert is_current(done), describe(done)
-    model = {key: done["status"]["model"][key] for key in ("uri", "digest")}
-    kubectl.apply(shared_plant.deployment(NAME, model=model, server={"replicas": 2}))
+    kubectl = ground.kubectl
+    kubectl.apply(ground.plant.deployment(NAME, model=ground.usual.spec, server={"replicas": 2}))
     done = kubectl.wait("modeldeployment", NAME, lambda o: is_current(o) or is_stalled(o), SECONDS)
     assert is_current(done), describe(done)
     settled(url, kubectl)
@@ -134,7 +137,7 @@ class ProxiedPages:
 
 
 @pytest.fixture
-async def kube(shared_plant: Plant) -> AsyncIterator[RestKube]:
+async def kube(site: Plant) -> AsyncIterator[RestKube]:
     transport = Transport(await login({"KUBECONFIG": str(KUBECONFIG)}))
     yield RestKube(transport)
     await transport.close()
@@ -162,9 +165,9 @@ async def agreed(plant: Plant, kube: RestKube, url: str, series: SeriesSet, pods
 
 
 async def test_both_sources_give_equal_counts_for_the_same_pods(
-    shared_plant: Plant, kube: RestKube, url: str, served: str
+    site: Plant, kube: RestKube, url: str, served: str
 ) -> None:
-    taken = await agreed(shared_plant, kube, url, DRIFT_SERIES, pods=2)
+    taken = await agreed(site, kube, url, DRIFT_SERIES, pods=2)
     by_row = sorted(pod.counts[Series(metric_names.ROWS)] for pod in taken.pods)
     assert by_row == [5, 11]
     assert [pod.counts[Series(metric_names.REQUESTS, ("400",))] for pod in taken.pods] == [2, 2]
@@ -178,28 +181,28 @@ async def test_both_sources_give_equal_counts_for_the_same_pods(
 
 
 async def test_both_sources_give_the_same_to_a_rollout(
-    shared_plant: Plant, kube: RestKube, url: str, served: str
+    site: Plant, kube: RestKube, url: str, served: str
 ) -> None:
-    taken = await agreed(shared_plant, kube, url, ROLLOUT_SERIES, pods=2)
+    taken = await agreed(site, kube, url, ROLLOUT_SERIES, pods=2)
     assert {series.metric for pod in taken.pods for series in pod.counts} <= set(ROLLOUT_SERIES)
 
 
 async def test_they_agree_again_after_a_pod_was_replaced(
-    shared_plant: Plant, kube: RestKube, url: str, served: str
+    site: Plant, kube: RestKube, url: str, served: str
 ) -> None:
-    before = await agreed(shared_plant, kube, url, DRIFT_SERIES, pods=2)
-    lost = pod_names(shared_plant.kubectl)[0]
-    shared_plant.kubectl.run("delete", "pod", lost)
-    shared_plant.kubectl.wait("modeldeployment", NAME, is_current, SECONDS)
-    after = await agreed(shared_plant, kube, url, DRIFT_SERIES, pods=2)
+    before = await agreed(site, kube, url, DRIFT_SERIES, pods=2)
+    lost = pod_names(site.kubectl)[0]
+    site.kubectl.run("delete", "pod", lost)
+    site.kubectl.wait("modeldeployment", NAME, is_current, SECONDS)
+    after = await agreed(site, kube, url, DRIFT_SERIES, pods=2)
     (kept,) = after.listed & before.listed
     counts = {pod.run.pod_uid: pod.counts[Series(metric_names.ROWS)] for pod in after.pods}
     assert counts[kept] in (5, 11)
     assert [rows for uid, rows in counts.items() if uid != kept] == [0]
 
 
-def test_every_pod_and_the_operator_are_scraped_with_their_labels(shared_plant: Plant, url: str, served: str) -> None:
-    for one in settled(url, shared_plant.kubectl):
+def test_every_pod_and_the_operator_are_scraped_with_their_labels(site: Plant, url: str, served: str) -> None:
+    for one in settled(url, site.kubectl):
         assert one["labels"]["deployment"] == NAME
         assert one["labels"]["pod_uid"]
         assert one["labels"]["revision"]
@@ -208,10 +211,10 @@ def test_every_pod_and_the_operator_are_scraped_with_their_labels(shared_plant: 
     assert operators == ["up"]
 
 
-def test_prometheus_understands_every_query_of_the_dashboard(shared_plant: Plant, url: str, served: str) -> None:
+def test_prometheus_understands_every_query_of_the_dashboard(site: Plant, url: str, served: str) -> None:
     """Which of them find data depends on what happened: the demo, where all of it happens, asks for all."""
     until = datetime.now(UTC)
-    problems = dashboard.problems(url, shared_plant.name, NAME, until - timedelta(minutes=5), until)
+    problems = dashboard.problems(url, site.name, NAME, until - timedelta(minutes=5), until)
     assert [p for p in problems if ": no data: " not in p] == []
     silent = {p.split(",")[0].removeprefix("panel ").strip("'\"") for p in problems}
     assert not silent & {"Rows", "Answers by revision and status code", "Time in the process that ran the model"}

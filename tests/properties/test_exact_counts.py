@@ -21,7 +21,7 @@ from modelcycle_bundle.bins import MISSING
 from modelcycle_serving import model as models
 from modelcycle_serving.app import App
 from modelcycle_serving.counters import Counters
-from modelcycle_serving.messages import Answer, Request, Response
+from modelcycle_serving.messages import Reply, Request, Response
 from modelcycle_serving.model import Model
 from modelcycle_serving.oip import Outputs, Rows
 from unit.serving import rig
@@ -56,7 +56,7 @@ def page(app: App) -> dict[str, dict[tuple[str, ...], int]]:
     return found
 
 
-def answered(answers: list[tuple[list[Any], Answer]]) -> list[list[Any]]:
+def answered(answers: list[tuple[list[Any], Reply]]) -> list[list[Any]]:
     """The rows of each request that has its 200 by now."""
     given_back = []
     for asked, answer in answers:
@@ -69,7 +69,7 @@ def answered(answers: list[tuple[list[Any], Answer]]) -> list[list[Any]]:
     return given_back
 
 
-def check(app: App, answers: list[tuple[list[Any], Answer]]) -> None:
+def check(app: App, answers: list[tuple[list[Any], Reply]]) -> None:
     samples = page(app)
     done = answered(answers)
     count = sum(map(len, done))
@@ -91,7 +91,7 @@ async def serve(bodies: list[list[Any]], seconds: float) -> None:
     model = replace(served(), seconds_base=seconds)
     app = App("m", "1", lambda: 0.0, Random(1))
     app.start_serving(model, Counters(model, "r", "p", 1.0))
-    answers: list[tuple[list[Any], Answer]] = []
+    answers: list[tuple[list[Any], Reply]] = []
     refused = 0
     for turn in bodies:
         for body in turn:

@@ -120,7 +120,7 @@ def _by_sampling(model: bytes, profile: Profile, accepts_missing: bool) -> Expla
     return Explainer("sampling", space, explain)
 
 
-def _answers(model: bytes) -> sampling.Answer:
+def _answers(model: bytes) -> sampling.Predict:
     import onnxruntime  # exact explanations do without it, and without its 40 MB
 
     onnxruntime.disable_telemetry_events()

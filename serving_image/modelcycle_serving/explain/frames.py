@@ -21,7 +21,7 @@ class Failed(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class Explained:
     """N explained rows; see explainer.Explanation."""
 
     method: str
@@ -47,7 +47,7 @@ def rows_from_bytes(body: bytes) -> NDArray[np.float32]:
     return np.frombuffer(body, "<f4", offset=_SHAPE.size).reshape(_SHAPE.unpack_from(body))
 
 
-def answer_to_bytes(answer: Answer) -> bytes:
+def explained_to_bytes(answer: Explained) -> bytes:
     """One answer."""
     count, features = answer.contributions.shape
     words = f"{answer.method}\n{answer.space}".encode()
@@ -67,7 +67,7 @@ def failure_to_bytes(kind: str) -> bytes:
     return _FAILED + kind.encode()
 
 
-def answer_from_bytes(body: bytes) -> Answer:
+def explained_from_bytes(body: bytes) -> Explained:
     """Raises Failed."""
     (size,) = LENGTH.unpack_from(body)
     if not size:
@@ -78,7 +78,7 @@ def answer_from_bytes(body: bytes) -> Answer:
     at += _SHAPE.size
     explained = np.frombuffer(body, "<i8", count, at)
     numbers = np.frombuffer(body, "<f8", offset=at + 8 * count)
-    return Answer(
+    return Explained(
         method,
         space,
         explained,

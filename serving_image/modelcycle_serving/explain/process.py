@@ -43,7 +43,7 @@ class ExplainingProcess:
         """None while no process runs."""
         return None if self._child is None else self._child.pid
 
-    async def explain(self, rows: NDArray[np.float32]) -> frames.Answer:
+    async def explain(self, rows: NDArray[np.float32]) -> frames.Explained:
         """Explain rows [N, F]. Raises TooSlow, frames.Failed, and OSError when no process can be started."""
         async with self._turn:
             self._cancel_rest()
@@ -60,7 +60,7 @@ class ExplainingProcess:
                 self.kill()
                 raise
             self._rest = asyncio.get_running_loop().call_later(self._idle, self.kill)
-            return frames.answer_from_bytes(answer)
+            return frames.explained_from_bytes(answer)
 
     def kill(self) -> None:
         """End the process, if there is one. It holds nothing that could be lost."""

@@ -21,7 +21,7 @@ MODEL_ROWS: Final = 8192
 """Rows the model answers to explain one, about; two backgrounds are used in any case."""
 _BATCH: Final = 1024
 
-Answer = Callable[[Float32], Float64]
+Predict = Callable[[Float32], Float64]
 """Probabilities [N, C] or predictions [N, 1]."""
 
 
@@ -44,7 +44,7 @@ def backgrounds(features: Sequence[Feature], accepts_missing: bool) -> Float32: 
     return np.stack(columns, axis=1).astype(np.float32)
 
 
-def explain(row: Float32, target: int, answer: Answer, background: Float32) -> Sampled:
+def explain(row: Float32, target: int, answer: Predict, background: Float32) -> Sampled:
     """Explain the answer `target` of one row [F]."""
     random = np.random.default_rng(SEED)
     found = np.zeros(len(row))

@@ -22,7 +22,7 @@ from modelcycle_serving.explain import frames
 from modelcycle_serving.explain.process import ExplainingProcess, TooSlow
 from modelcycle_serving.exposition import described, labelled
 from modelcycle_serving.logs import log
-from modelcycle_serving.messages import RETRY_AFTER, Answer, Handler, Request, Response, problem
+from modelcycle_serving.messages import RETRY_AFTER, Reply, Handler, Request, Response, problem
 from modelcycle_serving.model import Model
 from modelcycle_serving.openapi import Described
 
@@ -78,7 +78,7 @@ class Explanations:
     def _describe(self, _: Request) -> Response:
         return Response(200, oip.encode_model(self._name, self._model.version, self._signature))
 
-    def _infer(self, request: Request) -> Answer:
+    def _infer(self, request: Request) -> Reply:
         try:
             asked = oip.parse_infer(request.body, header_length(request), self._signature)
             if len(asked.rows) > MAX_ROWS:
@@ -109,7 +109,7 @@ class Explanations:
         encoded = oip.encode_answer(self._name, self._model.version, asked, outputs, self._signature, about)
         return self._counted(good(encoded))
 
-    def _outputs(self, answer: frames.Answer) -> oip.Outputs:
+    def _outputs(self, answer: frames.Explained) -> oip.Outputs:
         outputs: dict[str, NDArray[Any]] = {
             "score": answer.score,
             "base_value": answer.base,

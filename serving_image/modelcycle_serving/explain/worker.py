@@ -42,7 +42,7 @@ def main(arguments: Sequence[str], cgroup: Path = CGROUP) -> int:
     while (body := _read(sys.stdin.buffer)) is not None:
         try:
             loaded = loaded or explainer.load(bundle, digest)
-            answer = frames.answer_to_bytes(explain(loaded, frames.rows_from_bytes(body), time.sleep))
+            answer = frames.explained_to_bytes(explain(loaded, frames.rows_from_bytes(body), time.sleep))
         except Exception as error:  # the server decides what it is worth
             answer = frames.failure_to_bytes(type(error).__name__)
         sys.stdout.buffer.write(frames.frame(answer))
@@ -50,7 +50,7 @@ def main(arguments: Sequence[str], cgroup: Path = CGROUP) -> int:
     return 0
 
 
-def explain(loaded: Explainer, rows: Float32, sleep: Callable[[float], None]) -> frames.Answer:
+def explain(loaded: Explainer, rows: Float32, sleep: Callable[[float], None]) -> frames.Explained:
     """Explain all rows; after each slice of work rest as long as it took."""
     parts = []
     begun = time.perf_counter()
@@ -59,7 +59,7 @@ def explain(loaded: Explainer, rows: Float32, sleep: Callable[[float], None]) ->
         if sum(len(each.base) for each in parts) < len(rows):
             sleep(min(time.perf_counter() - begun, LONGEST_PAUSE))
             begun = time.perf_counter()
-    return frames.Answer(
+    return frames.Explained(
         loaded.method,
         loaded.space,
         np.concatenate([each.explained for each in parts]),

@@ -1,8 +1,13 @@
 """Two ways of our own server right after each other, many times: differences smaller than what the machine drifts by in a minute.
 
-Owns which ways are compared: without counting, and handing every request on. All processes are up at once; one is loaded at a time.
+Owns which ways are compared: without counting, handing every request on, and explaining to somebody else without a pause. All processes are up
+at once; one is loaded at a time.
 """
 
+import contextlib
+import http.client
+import threading
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from enum import StrEnum
 from typing import Any, Final
@@ -21,6 +26,7 @@ class Way(StrEnum):
 
     UNCOUNTED = "counting off"
     FORWARDING = "handing on"
+    EXPLAINING = "explaining"
 
 
 def run(pairs: int, models: Sequence[Model], cores: machine.Cores, write: Callable[[dict[str, Any]], None]) -> None:
@@ -38,6 +44,14 @@ def run(pairs: int, models: Sequence[Model], cores: machine.Cores, write: Callab
                     about = {"kind": "pair", "way": way, "model": model.name, "rows": rows}
                     for told in _compared(pairs, model, rows, (local, other), cores):
                         write({**about, **told})
+        with (
+            servers.running(shipped, model, cores.server) as local,
+            servers.running(shipped, model, cores.server) as explaining,
+            asked_to_explain(explaining, model) as answers,
+        ):
+            about = {"kind": "pair", "way": Way.EXPLAINING, "model": model.name, "rows": 1}
+            for told in _compared(pairs, model, 1, (local, explaining), cores):
+                write({**about, **told, "explained": answers.total()})
 
 
 def _compared(
@@ -52,9 +66,35 @@ def _compared(
         yield {
             "cpu_us": [ours.cpu_us, other.cpu_us],
             "requests_per_second": [ours.requests_per_second, other.requests_per_second],
+            "p99_ms": [ours.p99_ms, other.p99_ms],
             "foreign": max(ours.foreign, other.foreign),
             "errors": ours.errors + other.errors,
         }
+
+
+@contextlib.contextmanager
+def asked_to_explain(server: servers.Running, model: Model) -> Iterator[Counter[int]]:
+    """Somebody asks for explanations, the next as soon as the last is there, for the length of the block: answers by status."""
+    body = wire.body(model.rows[:1], Wire.JSON)
+    answers: Counter[int] = Counter()
+    over = threading.Event()
+
+    def ask() -> None:
+        connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=60)
+        while not over.is_set():
+            connection.request("POST", "/v2/models/model/explain", body.content, body.headers)
+            response = connection.getresponse()
+            response.read()
+            answers[response.status] += 1
+        connection.close()
+
+    thread = threading.Thread(target=ask)
+    thread.start()
+    try:
+        yield answers
+    finally:
+        over.set()
+        thread.join()
 
 
 def _measured(server: servers.Running, requests: Sequence[bytes], cores: machine.Cores) -> load.Measured:

@@ -31,6 +31,10 @@ GOAL_PAIRS: Final = {
     Way.FORWARDING: {"bc": 1.6, "digits": 1.6, "wide": 1.6},
 }
 _TOLD: Final = {Way.UNCOUNTED: "CPU time, counting off / on", Way.FORWARDING: "CPU time, handing on / answering"}
+_BESIDE_EXPLANATIONS: Final = {
+    "requests/s, explaining / not": "requests_per_second",
+    "p99, explaining / not": "p99_ms",
+}
 GOAL_COLD_START: Final = 0.5
 GOAL_MEMORY: Final = 0.9
 GOAL_SIZE: Final = 1.0
@@ -95,13 +99,13 @@ class Record:
             raise LookupError(f"no peer was measured: {model}, {shape}")
         return max(found, key=lambda each: each[1].requests_per_second)
 
-    def ratios(self, way: Way, model: str, rows: int) -> Ratios | None:
-        """CPU time a request of the other way over that of the server as it ships; None when it was not measured."""
+    def ratios(self, way: Way, model: str, rows: int, of: str = "cpu_us") -> Ratios | None:
+        """A figure of the other way over that of the server as it ships, CPU time a request by default; None when it was not measured."""
         lines = [line for line in self.of("pair") if (line["way"], line["model"], line["rows"]) == (way, model, rows)]
         quiet = [line for line in lines if line["foreign"] <= NOISY]
         if not lines:
             return None
-        found = sorted(line["cpu_us"][1] / line["cpu_us"][0] for line in quiet or lines)
+        found = sorted(line[of][1] / line[of][0] for line in quiet or lines)
         low, high = found[len(found) // 4], found[-1 - len(found) // 4]
         return Ratios(statistics.median(found), low, high, noisy=not quiet)
 
@@ -200,8 +204,12 @@ def _inside(record: Record) -> str:
                 if ratios is not None:
                     verdict = judged(ratios.median, goal, least=way is Way.UNCOUNTED)
                     name = f"{_TOLD[way]}: {model}, {count} row{'s' * (count > 1)}, {pairs.CONNECTIONS}"
-                    spread = f"{ratios.median:.2f} ({ratios.low:.2f} to {ratios.high:.2f})"
-                    rows.append([name, spread, ("~" if ratios.noisy else "") + verdict])
+                    rows.append([name, _spread(ratios), ("~" if ratios.noisy else "") + verdict])
+    for model in MODELS:
+        for told, of in _BESIDE_EXPLANATIONS.items():
+            ratios = record.ratios(Way.EXPLAINING, model, 1, of)
+            if ratios is not None:
+                rows.append([f"{told}: {model}, 1 row, {pairs.CONNECTIONS}", _spread(ratios), ""])
     for model in MODELS:
         for connections in CONNECTIONS:
             text = record.figures(Server.OURS, model, Shape(32, Wire.JSON, connections))
@@ -216,6 +224,10 @@ def _inside(record: Record) -> str:
         "The process that hands on has a core of its own, as a pod has.\n\n"
     )
     return note + _table(["ours beside ours", "ratio", "goal"], rows)
+
+
+def _spread(ratios: Ratios) -> str:
+    return f"{ratios.median:.2f} ({ratios.low:.2f} to {ratios.high:.2f})"
 
 
 def _outside(record: Record) -> str:

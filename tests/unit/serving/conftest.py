@@ -19,13 +19,9 @@ def bundles(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 
 @pytest.fixture(scope="session")
 def server(bundles: dict[str, Path]) -> Iterator[rig.Server]:
-    running = rig.start(bundles["classes"], "--max-body", "65536", environment={"MODELCYCLE_REVISION": "r1"})
-    try:
-        running.wait_for("ready")
+    environment = {"MODELCYCLE_REVISION": "r1"}
+    with rig.serving(bundles["classes"], "--max-body", "65536", environment=environment) as running:
         yield running
-    finally:
-        running.process.kill()
-        running.process.wait()
 
 
 @pytest.fixture
@@ -37,9 +33,5 @@ def client(server: rig.Server) -> Iterator[rig.Client]:
 @pytest.fixture(scope="module")
 def stable(bundles: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -> Iterator[peers.Stable]:
     """A process that requests are sent to; each test gives it a rollout of its own."""
-    running = peers.start(bundles["classes"], tmp_path_factory.mktemp("traffic"))
-    try:
+    with peers.start(bundles["classes"], tmp_path_factory.mktemp("traffic")) as running:
         yield running
-    finally:
-        running.server.process.kill()
-        running.server.process.wait()

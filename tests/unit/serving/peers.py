@@ -177,6 +177,12 @@ class Stable:
     rollouts: Iterator[int] = field(default_factory=lambda: iter(range(1, 1_000_000)))
     applied: Traffic = field(default_factory=Traffic)
 
+    def __enter__(self) -> "Stable":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.server.__exit__()
+
     def rollout(self) -> str:
         """A rollout that no test had before."""
         return f"{DEPLOYMENT}-{next(self.rollouts):08x}"

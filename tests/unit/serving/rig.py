@@ -1,5 +1,6 @@
 """What the serving tests stand on: real bundles of tiny models, a server process, and a client that counts raw bytes."""
 
+import contextlib
 import json
 import os
 import re
@@ -8,7 +9,7 @@ import socket
 import subprocess
 import sys
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -174,6 +175,13 @@ class Server:
     metrics_port: int = 0
     log: list[dict[str, Any]] = field(default_factory=list)
 
+    def __enter__(self) -> "Server":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.process.kill()
+        self.process.wait()
+
     def wait_for(self, message: str) -> dict[str, Any]:
         """Read the log up to this message."""
         assert self.process.stdout is not None
@@ -204,6 +212,14 @@ class Server:
         if self.process.stdout is not None:
             self.log.extend(json.loads(line) for line in self.process.stdout)
         return self.process.wait(timeout=20)
+
+
+@contextlib.contextmanager
+def serving(bundle: Path, *flags: str, environment: Mapping[str, str] | None = None) -> Iterator[Server]:
+    """A server process that is ready, for the length of the block."""
+    with start(bundle, *flags, environment=environment) as server:
+        server.wait_for("ready")
+        yield server
 
 
 def start(bundle: Path, *flags: str, environment: Mapping[str, str] | None = None) -> Server:

@@ -29,13 +29,8 @@ TOKEN, OTHER = "a-token-of-the-first-kind", "a-token-of-another-kind"
 def serving(bundle: Path, folder: Path, *flags: str) -> Iterator[peers.Stable]:
     file = folder / f"{bundle.name}-traffic.json"
     file.write_text("")
-    server = rig.start(bundle, "--traffic-file", str(file), *flags)
-    try:
-        server.wait_for("ready")
+    with rig.serving(bundle, "--traffic-file", str(file), *flags) as server:
         yield peers.Stable(server, file, oms.digest_directory(bundle / "model").root[7:19])
-    finally:
-        server.process.kill()
-        server.process.wait()
 
 
 @pytest.fixture

@@ -16,7 +16,7 @@ from modelcycle_serving import model as models
 from modelcycle_serving.app import App, Phase
 from modelcycle_serving.counters import Counters
 from modelcycle_serving.inference import MAX_PENDING
-from modelcycle_serving.messages import Answer, Request, Response
+from modelcycle_serving.messages import Reply, Request, Response
 from modelcycle_serving.oip import Outputs, Rows
 from unit.serving import rig
 
@@ -32,7 +32,7 @@ class Bench:
         self.app = App("m", "1", lambda: 0.0, Random(1))
         self.app.start_serving(self.model, Counters(model, "", "p", 0.0))
 
-    def ask(self, body: Any) -> Answer:
+    def ask(self, body: Any) -> Reply:
         return self.app.serving(Request(method=b"POST", path=INFER, body=json.dumps(body).encode()))
 
     async def answer(self, body: Any) -> Response:

@@ -56,14 +56,10 @@ def server(folder: Path) -> Iterator[rig.Server]:
         stdout=subprocess.PIPE,
         text=True,
     )
-    running = rig.Server(process)
-    try:
+    with rig.Server(process) as running:
         listening = running.wait_for("listening")
         running.http_port, running.metrics_port = listening["http_port"], listening["metrics_port"]
         yield running
-    finally:
-        process.kill()
-        process.wait()
 
 
 def test_the_printed_curl_line_and_the_documented_one_work(server: rig.Server, folder: Path) -> None:

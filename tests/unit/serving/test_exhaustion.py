@@ -19,12 +19,8 @@ ROW = rig.matrix([[1.0, 2.0, 3.0]])
 
 @pytest.fixture
 def running(bundles: dict[str, Path], tmp_path: Path) -> Iterator[peers.Stable]:
-    started = peers.start(bundles["classes"], tmp_path)
-    try:
+    with peers.start(bundles["classes"], tmp_path) as started:
         yield started
-    finally:
-        started.server.process.kill()
-        started.server.process.wait()
 
 
 def allow_files(server: rig.Server, spare: int) -> None:
@@ -86,11 +82,9 @@ def test_server_takes_all_file_descriptors_that_it_may(bundles: dict[str, Path])
         text=True,
         preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_NOFILE, (100, 3000)),
     )
-    server = rig.Server(process)
-    server.wait_for("ready")
-    assert resource.prlimit(process.pid, resource.RLIMIT_NOFILE) == (3000, 3000)
-    process.kill()
-    process.wait()
+    with rig.Server(process) as server:
+        server.wait_for("ready")
+        assert resource.prlimit(process.pid, resource.RLIMIT_NOFILE) == (3000, 3000)
 
 
 def test_full_disk_under_the_log_stops_no_request(bundles: dict[str, Path]) -> None:
@@ -138,9 +132,7 @@ def test_traffic_file_that_cannot_be_read_changes_nothing(running: peers.Stable)
 
 
 def test_thousand_slow_clients_hold_up_nobody_and_are_cut_off(bundles: dict[str, Path]) -> None:
-    server = rig.start(bundles["classes"], "--head-timeout", "1", "--body-timeout", "1")
-    try:
-        server.wait_for("ready")
+    with rig.serving(bundles["classes"], "--head-timeout", "1", "--body-timeout", "1") as server:
         slow = [socket.create_connection(("127.0.0.1", server.http_port), timeout=20) for _ in range(500)]
         for at, connection in enumerate(slow):
             connection.sendall(b"POST /v2/models/model/infer HTT" if at % 2 else rig.infer_request(ROW)[:-1])
@@ -149,15 +141,10 @@ def test_thousand_slow_clients_hold_up_nobody_and_are_cut_off(bundles: dict[str,
         assert {connection.recv(4096)[9:12] for connection in slow} == {b"408"}
         for connection in slow:
             connection.close()
-    finally:
-        server.process.kill()
-        server.process.wait()
 
 
 def test_connections_that_only_wait_make_room_for_others(bundles: dict[str, Path]) -> None:
-    server = rig.start(bundles["classes"], "--max-connections", "40")
-    try:
-        server.wait_for("ready")
+    with rig.serving(bundles["classes"], "--max-connections", "40") as server:
         busy = server.client()
         busy.send(rig.infer_request(ROW)[:-1])
         waiting = [socket.create_connection(("127.0.0.1", server.http_port), timeout=20) for _ in range(60)]
@@ -165,9 +152,6 @@ def test_connections_that_only_wait_make_room_for_others(bundles: dict[str, Path
         busy.send(rig.infer_request(ROW)[-1:])
         assert busy.answer().status == 200
         assert waiting[0].recv(4096) == b"", "closed in silence, those idle longest first"
-    finally:
-        server.process.kill()
-        server.process.wait()
 
 
 def test_log_lines_of_refusals_hold_no_payload(running: peers.Stable) -> None:

@@ -115,7 +115,7 @@ def in_rollouts(count: int) -> ArmCounters:
     return counters
 
 
-def test_series_of_rollouts_are_bounded_and_as_many_as_foretold() -> None:
+def test_series_of_rollouts_are_bounded_and_as_many_as_foretold_delivery_80() -> None:
     foretold = cardinality.rollouts()
     found = exported(in_rollouts(7).exposition().decode())
     assert {name: found[name] for name in foretold} == foretold
@@ -235,7 +235,7 @@ def test_an_objective_that_is_no_time_is_refused(objective: str, capsys: pytest.
         assert "argument --latency-slo" in capsys.readouterr().err
 
 
-def test_unseen_codes_are_counted_in_the_page(bundles: dict[str, Path]) -> None:
+def test_unseen_codes_are_counted_in_the_page_monitoring_7(bundles: dict[str, Path]) -> None:
     """Two features of codes: one row each of a known code, an unknown one, none."""
     model = models.load(bundles["values"], None)
     codes = np.repeat(np.arange(4, dtype=np.float32), 5)

@@ -18,13 +18,8 @@ MOST_ROWS = 174_762
 
 @pytest.fixture
 def fresh(bundles: dict[str, Path]) -> Iterator[rig.Server]:
-    started = rig.start(bundles["classes"])
-    try:
-        started.wait_for("ready")
+    with rig.serving(bundles["classes"]) as started:
         yield started
-    finally:
-        started.process.kill()
-        started.process.wait()
 
 
 def memory(server: rig.Server, kind: str) -> int:

@@ -3,6 +3,7 @@
 import signal
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from random import Random
 
@@ -18,15 +19,11 @@ ROW = rig.matrix([[1.0, 2.0, 3.0]])
 
 @pytest.fixture
 def pods(bundles: dict[str, Path]) -> Iterator[list[rig.Server]]:
-    started = [rig.start(bundles["names"]) for _ in range(3)]
-    try:
+    with ExitStack() as stack:
+        started = [stack.enter_context(rig.start(bundles["names"])) for _ in range(3)]
         for each in started:
             each.wait_for("ready")
         yield started
-    finally:
-        for each in started:
-            each.process.kill()
-            each.process.wait()
 
 
 def answered(pod: rig.Server) -> int:

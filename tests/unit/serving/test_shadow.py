@@ -54,7 +54,7 @@ def another(body: bytes, **outputs: list[object]) -> bytes:
     return json.dumps(plain).encode()
 
 
-def test_share_is_copied_exactly_and_the_client_gets_this_pods_answer(stable: Stable) -> None:
+def test_share_is_copied_exactly_and_the_client_gets_this_pods_answer_delivery_12(stable: Stable) -> None:
     own = own_answer(stable)
     with Peer(say(answer(own))) as canary:
         copy(stable, canary, 2500)
@@ -79,7 +79,7 @@ def test_all_series_are_there_at_zero_before_the_first_copy(stable: Stable) -> N
     assert samples[f"{names.SHADOW_DIFFERENCE}_count"][(("rollout", rollout),)] == 0
 
 
-def test_labels_that_differ_are_counted_with_the_largest_difference(stable: Stable) -> None:
+def test_labels_that_differ_are_counted_with_the_largest_difference_delivery_12(stable: Stable) -> None:
     own = own_answer(stable)
     label, (low, high) = (each["data"] for each in json.loads(own)["outputs"])
     far = another(own, label=[1 - label[0]], probabilities=[high, low])
@@ -106,7 +106,7 @@ def test_labels_that_differ_are_counted_with_the_largest_difference(stable: Stab
     ],
     ids=["500", "400", "no answer", "no outputs", "no length", "reset", "hang"],
 )
-def test_copy_that_comes_to_nothing_is_counted_and_felt_by_nobody(
+def test_copy_that_comes_to_nothing_is_counted_and_felt_by_nobody_delivery_12(
     stable: Stable, behave: peers.Behaviour, outcome: str
 ) -> None:
     with Peer(behave) as canary:

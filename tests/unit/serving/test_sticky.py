@@ -86,7 +86,7 @@ def test_header_without_a_rollout_that_sticks_is_no_key(stable: Stable) -> None:
     assert set(drawn) == {"share canary", "share stable"}
 
 
-def test_a_test_picks_its_arm_is_told_which_and_is_no_evidence(stable: Stable) -> None:
+def test_a_test_picks_its_arm_is_told_which_and_is_no_evidence_delivery_11(stable: Stable) -> None:
     with Peer(say(answer())) as canary:
         stable.tell(Traffic(stable.rollout(), 0, 1, canary.target, 20.0, test_header=True))
         for arm, version in (("canary", "canary"), ("stable", stable.version)):

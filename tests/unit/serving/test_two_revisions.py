@@ -34,13 +34,11 @@ class Pair:
 
 @pytest.fixture
 def pair(bundles: dict[str, Path], tmp_path: Path) -> Iterator[Pair]:
-    made = Pair(*(peers.start(bundles[name], tmp_path, *FAST) for name in ("classes", "names")))
-    try:
-        yield made
-    finally:
-        for each in (made.old, made.new):
-            each.server.process.kill()
-            each.server.process.wait()
+    with (
+        peers.start(bundles["classes"], tmp_path, *FAST) as old,
+        peers.start(bundles["names"], tmp_path, *FAST) as new,
+    ):
+        yield Pair(old, new)
 
 
 def loaded(server: rig.Server, clients: int) -> tuple[list[rig.Loader], threading.Event]:
@@ -165,11 +163,7 @@ def test_restarted_process_applies_its_annotation_before_the_first_request(
     pair: Pair, bundles: dict[str, Path]
 ) -> None:
     pair.old.hand_on(pair.target(pair.new), ALL)
-    again = rig.start(bundles["classes"], "--traffic-file", str(pair.old.file))
-    again.wait_for("ready")
-    with again.client() as client:
+    with rig.serving(bundles["classes"], "--traffic-file", str(pair.old.file)) as again, again.client() as client:
         assert client.infer(ROW).json["model_version"] == pair.new.version
-    again.process.kill()
-    again.process.wait()
     log = [line["message"] for line in again.log]
     assert log.index("traffic") < log.index("ready")

@@ -6,6 +6,7 @@ import select
 import signal
 import time
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -24,18 +25,14 @@ SIBLING = "/v2/models/model-explain"
 @pytest.fixture(scope="module")
 def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, rig.Server]]:
     folder = tmp_path_factory.mktemp("explained")
-    running = {}
-    for name in NAMES:
-        cases.write_bundle(folder / name, name)
-        running[name] = rig.start(folder / name)
-    try:
+    with ExitStack() as stack:
+        running = {}
+        for name in NAMES:
+            cases.write_bundle(folder / name, name)
+            running[name] = stack.enter_context(rig.start(folder / name))
         for each in running.values():
             each.wait_for("ready")
         yield running
-    finally:
-        for each in running.values():
-            each.process.kill()
-            each.process.wait()
 
 
 def request(path: str, body: Any) -> bytes:
@@ -142,10 +139,8 @@ def test_outputs_can_be_chosen_and_come_as_binary(servers: dict[str, rig.Server]
 
 def test_no_process_before_the_first_request_and_a_new_one_after_a_crash(tmp_path: Path) -> None:
     cases.write_bundle(tmp_path, "tree")
-    server = rig.start(tmp_path)
     body = rig.matrix(cases.fitted("tree").table[:1].tolist())
-    try:
-        server.wait_for("ready")
+    with rig.serving(tmp_path) as server:
         assert child_of(server) == []
         with server.client() as client:
             first = post(client, f"{SIBLING}/infer", body)
@@ -163,17 +158,22 @@ def test_no_process_before_the_first_request_and_a_new_one_after_a_crash(tmp_pat
         server.terminate()
         assert server.end() == 0
         wait_until(lambda: not Path(f"/proc/{last}").exists())
+
+
+@contextmanager
+def no_child_left(server: rig.Server) -> Iterator[None]:
+    """Kill its children behind the block: a stopped one would not hear that the server is gone."""
+    try:
+        yield
     finally:
-        server.process.kill()
-        server.process.wait()
+        for child in child_of(server):
+            os.kill(child, signal.SIGKILL)
 
 
 def test_waiting_is_bounded_and_inference_goes_on_beside_a_stuck_process(tmp_path: Path) -> None:
     cases.write_bundle(tmp_path, "tree")
-    server = rig.start(tmp_path)
     body = rig.matrix(cases.fitted("tree").table[:1].tolist())
-    try:
-        server.wait_for("ready")
+    with rig.serving(tmp_path) as server, no_child_left(server):
         with server.client() as client:
             assert post(client, f"{SIBLING}/infer", body).status == 200
             (child,) = child_of(server)
@@ -190,8 +190,3 @@ def test_waiting_is_bounded_and_inference_goes_on_beside_a_stuck_process(tmp_pat
             assert [each.answer().status for each in asking if each is not refused] == [200] * service.MAX_WAITING
             for each in asking:
                 each.__exit__()
-    finally:
-        for stuck in child_of(server):  # a stopped one would not hear that the server is gone
-            os.kill(stuck, signal.SIGKILL)
-        server.process.kill()
-        server.process.wait()

@@ -52,8 +52,8 @@ def test_an_explanation_without_room_fails_and_takes_nothing_with_it(
         (size,) = frames.LENGTH.unpack_from(answers)
         body, answers = answers[4 : 4 + size], answers[4 + size :]
         if told is None:
-            assert len(frames.answer_from_bytes(body).score) == 2
+            assert len(frames.explained_from_bytes(body).score) == 2
         else:
             with pytest.raises(frames.Failed, match=told):
-                frames.answer_from_bytes(body)
+                frames.explained_from_bytes(body)
     assert answers == b""

@@ -29,11 +29,6 @@ def start(bundle: Path, folder: Path, revision: str, *flags: str) -> peers.Stabl
     return peers.Stable(server, traffic, server.wait_for("ready")["digest"])
 
 
-def stop(pod: peers.Stable) -> None:
-    pod.server.process.kill()
-    pod.server.process.wait()
-
-
 class Pods:
     """Two revisions of one ModelDeployment."""
 
@@ -46,9 +41,8 @@ class Pods:
 @pytest.fixture(scope="module")
 def pods(bundles: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pods]:
     started = Pods(bundles["classes"], tmp_path_factory.mktemp("feedback"))
-    yield started
-    stop(started.stable)
-    stop(started.canary)
+    with started.stable, started.canary:
+        yield started
 
 
 def post(pod: peers.Stable, token: str, labels: list[Any]) -> rig.Answer:
@@ -166,13 +160,10 @@ def test_all_series_are_there_before_readiness_and_as_many_as_foretold(
     bundles: dict[str, Path], tmp_path: Path, kind: str
 ) -> None:
     (tmp_path / "key").write_text(KEY)
-    pod = start(bundles[kind], tmp_path, "r1")
-    try:
+    with start(bundles[kind], tmp_path, "r1") as pod:
         with rig.Client(pod.server.metrics_port) as client:
             client.send(b"GET /metrics HTTP/1.1\r\nHost: t\r\nAccept: application/openmetrics-text\r\n\r\n")
             text = client.answer().body.decode()
-    finally:
-        stop(pod)
     families = {family.name: family for family in text_string_to_metric_families(text)}  # type: ignore[no-untyped-call]
     found = {}
     for name, metric in TABLE.items():
@@ -196,8 +187,7 @@ def test_off_is_said_in_words(server: rig.Server) -> None:
 
 def test_a_file_that_is_not_there_yet_turns_feedback_on_when_it_comes(bundles: dict[str, Path], tmp_path: Path) -> None:
     """A Secret may be made after the pod that mounts it. What is posted stays out of the log, and so does the key."""
-    pod = start(bundles["classes"], tmp_path, "r1", "--drain-settle", "0", "--drain-idle", "0.1")
-    try:
+    with start(bundles["classes"], tmp_path, "r1", "--drain-settle", "0", "--drain-idle", "0.1") as pod:
         assert "parameters" not in infer(pod)
         peers.swap(tmp_path / "key", KEY)
         peers.until(lambda: "parameters" in infer(pod))
@@ -210,8 +200,6 @@ def test_a_file_that_is_not_there_yet_turns_feedback_on_when_it_comes(bundles: d
         log = str(pod.server.log)
         assert "feedback keys" in log
         assert not [said for said in (KEY, token, "of a client") if said in log]
-    finally:
-        stop(pod)
 
 
 def test_the_openapi_document_says_what_is_posted_and_answered(pods: Pods) -> None:
