@@ -130,7 +130,7 @@ class Line:
         return self.kubectl.wait("modeldeployment", self.name, until, seconds, each=each)
 
     @contextmanager
-    def watch(self) -> Iterator[Iterator[dict[str, Any]]]:
+    def states(self) -> Iterator[Iterator[dict[str, Any]]]:
         """Every state of the ModelDeployment from now on, the present one first; the iterator waits for the next one."""
         with self.kubectl.watch("modeldeployment", self.name) as states:
             yield (state for state in states if state is not None)

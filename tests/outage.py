@@ -33,7 +33,7 @@ class Outage:
 def without_prometheus(line: Line) -> Iterator[Outage]:
     """Stop Prometheus; whatever happens it runs again behind the block, which may end the outage earlier. Raises KubectlError."""
     outage = Outage()
-    with line.watch() as states:
+    with line.states() as states:
         threading.Thread(target=lambda: outage.states.extend(states), daemon=True).start()
         try:
             PROMETHEUS.run("scale", "deployment/prometheus", "--replicas=0")

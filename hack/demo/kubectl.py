@@ -103,7 +103,16 @@ class Kubectl:
 
         One process for all of it. The iterator ends with the watch: the API server may end one at any time.
         """
-        command = [_program(), "-n", self.namespace, "get", kind, "--field-selector", f"metadata.name={name}", "--watch"]
+        command = [
+            _program(),
+            "-n",
+            self.namespace,
+            "get",
+            kind,
+            "--field-selector",
+            f"metadata.name={name}",
+            "--watch",
+        ]
         process = subprocess.Popen(
             [*command, "-o", r'jsonpath={@}{"\n"}'],
             stdout=subprocess.PIPE,

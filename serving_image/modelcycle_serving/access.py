@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Final
 
 from modelcycle_serving.logs import log
-from modelcycle_serving.messages import Reply, Handler, Request, Response, problem
+from modelcycle_serving.messages import Handler, Reply, Request, Response, problem
 
 MIN_LENGTH: Final = 16
 """Bytes of a token."""

@@ -19,7 +19,7 @@ from modelcycle_serving.exposition import negotiated
 from modelcycle_serving.feedback import PATH as FEEDBACK_PATH
 from modelcycle_serving.feedback import Feedback
 from modelcycle_serving.inference import Inference, arm_of
-from modelcycle_serving.messages import RETRY_AFTER, Reply, Handler, Request, Response, problem
+from modelcycle_serving.messages import RETRY_AFTER, Handler, Reply, Request, Response, problem
 from modelcycle_serving.model import Model
 from modelcycle_serving.openapi import Described
 from modelcycle_serving.tls import Tls

@@ -14,6 +14,7 @@ from typing import Any, Final
 from canary_ground import Ground, Line, canary, counted, new_ground
 from demo.kubectl import is_current
 from outage import PROMETHEUS, told, without_prometheus
+from sealed_models import Model
 
 SAME_CLIENTS = 5
 """Rollouts until the clients are replaced: they end by themselves after a while."""

@@ -60,7 +60,7 @@ ROLLBACK: Mapping[str, Point] = {
 def kill_at(points: Mapping[str, Point], system: Kubectl, line: Line) -> dict[str, dict[str, Any]]:
     """Kill the operator as soon as each of the points is seen; the states in which they were."""
     seen: dict[str, dict[str, Any]] = {}
-    with line.watch() as states:
+    with line.states() as states:
         for state in states:
             for name in [name for name, reached in points.items() if name not in seen and reached(state)]:
                 seen[name] = state

@@ -75,9 +75,7 @@ def test_signature_of_another_key_is_refused_experiment_57(site: Plant, sealed: 
     trust = site.kubectl.run("get", "secret", "modelcycle-signing-key", "-o", "jsonpath={.data.public\\.pem}")
     import base64
 
-    manifest = oms.verify(
-        site.models.get(signature), keys.split_pems(base64.b64decode(trust).decode())
-    ).manifest
+    manifest = oms.verify(site.models.get(signature), keys.split_pems(base64.b64decode(trust).decode())).manifest
     stranger = keys.generate()
     forged = oms.sign(manifest, stranger.private_pem)
     uri = copied(site, sealed["uri"], "forged", {".sig": forged})
@@ -91,9 +89,7 @@ def test_missing_signature_is_refused(site: Plant, sealed: dict[str, str]) -> No
     assert condition(seen, "Stalled")["reason"] == "SignatureMissing", describe(seen)
 
 
-def test_image_that_does_not_exist_leaves_stable_serving(
-    site: Plant, sealed: dict[str, str], serving: str
-) -> None:
+def test_image_that_does_not_exist_leaves_stable_serving(site: Plant, sealed: dict[str, str], serving: str) -> None:
     spec = {"model": sealed, "server": {"image": "localhost/no-such-image:none"}}
     seen = refused(site, serving, spec)
     assert condition(seen, "Stalled")["reason"] == "ImageUnavailable", describe(seen)

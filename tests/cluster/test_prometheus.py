@@ -180,16 +180,12 @@ async def test_both_sources_give_equal_counts_for_the_same_pods(
         assert set(features.values()) == {pod.counts[Series(metric_names.ROWS)]}
 
 
-async def test_both_sources_give_the_same_to_a_rollout(
-    site: Plant, kube: RestKube, url: str, served: str
-) -> None:
+async def test_both_sources_give_the_same_to_a_rollout(site: Plant, kube: RestKube, url: str, served: str) -> None:
     taken = await agreed(site, kube, url, ROLLOUT_SERIES, pods=2)
     assert {series.metric for pod in taken.pods for series in pod.counts} <= set(ROLLOUT_SERIES)
 
 
-async def test_they_agree_again_after_a_pod_was_replaced(
-    site: Plant, kube: RestKube, url: str, served: str
-) -> None:
+async def test_they_agree_again_after_a_pod_was_replaced(site: Plant, kube: RestKube, url: str, served: str) -> None:
     before = await agreed(site, kube, url, DRIFT_SERIES, pods=2)
     lost = pod_names(site.kubectl)[0]
     site.kubectl.run("delete", "pod", lost)

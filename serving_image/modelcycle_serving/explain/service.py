@@ -22,7 +22,7 @@ from modelcycle_serving.explain import frames
 from modelcycle_serving.explain.process import ExplainingProcess, TooSlow
 from modelcycle_serving.exposition import described, labelled
 from modelcycle_serving.logs import log
-from modelcycle_serving.messages import RETRY_AFTER, Reply, Handler, Request, Response, problem
+from modelcycle_serving.messages import RETRY_AFTER, Handler, Reply, Request, Response, problem
 from modelcycle_serving.model import Model
 from modelcycle_serving.openapi import Described
 

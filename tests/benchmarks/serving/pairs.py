@@ -1,7 +1,7 @@
 """Two ways of our own server right after each other, many times: differences smaller than what the machine drifts by in a minute.
 
-Owns which ways are compared: without counting, handing every request on, and explaining to somebody else without a pause. All processes are up
-at once; one is loaded at a time.
+Owns which ways are compared: without counting, handing every request on, and explaining to somebody else without a pause.
+All processes are up at once; one is loaded at a time.
 """
 
 import contextlib

@@ -94,14 +94,13 @@ def signalling_nan() -> bytes:
 
 def test_number_out_of_range_is_refused_without_a_warning(bundles: dict[str, Path]) -> None:
     environment = {"PYTHONWARNINGS": "error::RuntimeWarning"}
-    with rig.serving(bundles["classes"], environment=environment) as strict:
-        with strict.client() as client:
-            client.send(signalling_nan())
-            assert client.answer().json["error"].startswith("inputs: the model gives no answer where")
-            for number in (b"1e39", b"1e200", b"-1e308"):
-                body = json.dumps(rig.matrix([[1, 73519, 3]])).encode().replace(b"73519", number)
-                answer = client.infer(body)
-                assert (answer.status, answer.json["error"].split(":")[0]) == (400, "inputs[0].data[1]")
+    with rig.serving(bundles["classes"], environment=environment) as strict, strict.client() as client:
+        client.send(signalling_nan())
+        assert client.answer().json["error"].startswith("inputs: the model gives no answer where")
+        for number in (b"1e39", b"1e200", b"-1e308"):
+            body = json.dumps(rig.matrix([[1, 73519, 3]])).encode().replace(b"73519", number)
+            answer = client.infer(body)
+            assert (answer.status, answer.json["error"].split(":")[0]) == (400, "inputs[0].data[1]")
 
 
 def test_what_the_model_takes_can_be_compared_between_pods(server: rig.Server, bundles: dict[str, Path]) -> None:

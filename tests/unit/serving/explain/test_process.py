@@ -82,7 +82,9 @@ async def test_what_went_wrong_is_told_by_its_kind_and_not_by_its_text(tmp_path:
 def test_frames_are_read_as_they_were_written() -> None:
     rows = np.array([[1.5, np.nan], [-0.0, 3.0]], dtype=np.float32)
     assert np.array_equal(frames.rows_from_bytes(frames.rows_to_bytes(rows)), rows, equal_nan=True)
-    answer = frames.Explained("trees", "log-odds", np.array([1, 0]), np.array([0.5, 1.0]), np.array([0.1, 0.2]), np.eye(2))
+    answer = frames.Explained(
+        "trees", "log-odds", np.array([1, 0]), np.array([0.5, 1.0]), np.array([0.1, 0.2]), np.eye(2)
+    )
     back = frames.explained_from_bytes(frames.explained_to_bytes(answer))
     assert (back.method, back.space) == ("trees", "log-odds")
     for name in ("explained", "score", "base", "contributions"):

@@ -173,20 +173,19 @@ def no_child_left(server: rig.Server) -> Iterator[None]:
 def test_waiting_is_bounded_and_inference_goes_on_beside_a_stuck_process(tmp_path: Path) -> None:
     cases.write_bundle(tmp_path, "tree")
     body = rig.matrix(cases.fitted("tree").table[:1].tolist())
-    with rig.serving(tmp_path) as server, no_child_left(server):
-        with server.client() as client:
-            assert post(client, f"{SIBLING}/infer", body).status == 200
-            (child,) = child_of(server)
-            os.kill(child, signal.SIGSTOP)
-            asking = [server.client() for _ in range(service.MAX_WAITING + 1)]
-            for each in asking:
-                each.send(request(f"{SIBLING}/infer", body))
-            (first,), _, _ = select.select([each.socket for each in asking], [], [], 20)
-            (refused,) = (each for each in asking if each.socket is first)
-            answer = refused.answer()
-            assert (answer.status, answer.headers["retry-after"]) == (503, "1")
-            assert client.infer(body).status == 200
-            os.kill(child, signal.SIGCONT)
-            assert [each.answer().status for each in asking if each is not refused] == [200] * service.MAX_WAITING
-            for each in asking:
-                each.__exit__()
+    with rig.serving(tmp_path) as server, no_child_left(server), server.client() as client:
+        assert post(client, f"{SIBLING}/infer", body).status == 200
+        (child,) = child_of(server)
+        os.kill(child, signal.SIGSTOP)
+        asking = [server.client() for _ in range(service.MAX_WAITING + 1)]
+        for each in asking:
+            each.send(request(f"{SIBLING}/infer", body))
+        (first,), _, _ = select.select([each.socket for each in asking], [], [], 20)
+        (refused,) = (each for each in asking if each.socket is first)
+        answer = refused.answer()
+        assert (answer.status, answer.headers["retry-after"]) == (503, "1")
+        assert client.infer(body).status == 200
+        os.kill(child, signal.SIGCONT)
+        assert [each.answer().status for each in asking if each is not refused] == [200] * service.MAX_WAITING
+        for each in asking:
+            each.__exit__()

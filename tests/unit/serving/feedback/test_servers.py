@@ -160,10 +160,9 @@ def test_all_series_are_there_before_readiness_and_as_many_as_foretold(
     bundles: dict[str, Path], tmp_path: Path, kind: str
 ) -> None:
     (tmp_path / "key").write_text(KEY)
-    with start(bundles[kind], tmp_path, "r1") as pod:
-        with rig.Client(pod.server.metrics_port) as client:
-            client.send(b"GET /metrics HTTP/1.1\r\nHost: t\r\nAccept: application/openmetrics-text\r\n\r\n")
-            text = client.answer().body.decode()
+    with start(bundles[kind], tmp_path, "r1") as pod, rig.Client(pod.server.metrics_port) as client:
+        client.send(b"GET /metrics HTTP/1.1\r\nHost: t\r\nAccept: application/openmetrics-text\r\n\r\n")
+        text = client.answer().body.decode()
     families = {family.name: family for family in text_string_to_metric_families(text)}  # type: ignore[no-untyped-call]
     found = {}
     for name, metric in TABLE.items():
