@@ -48,7 +48,7 @@ class TokenFile:
         try:
             self._tokens = _tokens(text)
         except TokenFileError as error:
-            log.error("the token file is not valid; the last tokens stay", extra={"detail": str(error)})
+            log.warning("the token file is not valid; the last tokens stay", extra={"detail": str(error)})
         else:
             log.info("bearer tokens", extra={"accepted": len(self._tokens)})
 

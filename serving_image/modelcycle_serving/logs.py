@@ -65,7 +65,7 @@ class Seldom(logging.Filter):
         # The texts of others may hold anything; their places in the source are few.
         kind = (f"{record.pathname}:{record.lineno}", record.getMessage() if record.name == log.name else "")
         last, others = self._kinds.get(kind, (-math.inf, 0))
-        if record.created - last < SELDOM_SECONDS:
+        if 0 <= record.created - last < SELDOM_SECONDS:  # a clock that was put back keeps nobody silent
             self._kinds[kind] = (last, others + 1)
             return False
         self._kinds[kind] = (record.created, 0)

@@ -41,7 +41,7 @@ class KeyFile:
         secrets = [line.strip() for line in text.splitlines() if line.strip()]
         if len(text) > MAX_BYTES or not 1 <= len(secrets) <= MAX_KEYS or min(map(len, secrets)) < MIN_LENGTH:
             detail = f"expected 1 to {MAX_KEYS} lines, each a key of at least {MIN_LENGTH} bytes"
-            log.error("the feedback key file is not valid; the last keys stay", extra={"detail": detail})
+            log.warning("the feedback key file is not valid; the last keys stay", extra={"detail": detail})
             return
         self._use(secrets)
 

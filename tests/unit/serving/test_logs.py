@@ -46,6 +46,7 @@ def test_one_error_of_a_kind_is_told_in_a_second_with_the_number_of_others() -> 
     assert json.loads(logs.JsonLines().format(later))["others"] == 9
     assert seldom.filter(again := error(2.5))
     assert "others" not in json.loads(logs.JsonLines().format(again))
+    assert seldom.filter(error(0.0)), "the clock was put back"
 
 
 def test_texts_of_other_libraries_take_no_memory() -> None:
