@@ -46,7 +46,7 @@ test-control-plane: $(STAMP) ## schemas, CEL, RBAC, conformance and the operator
 
 .PHONY: test-cluster
 test-cluster: cluster images store prometheus install ## the scenario and the faults on a real node with real images
-	$(BIN)/pytest -n 5 --dist loadfile --no-loadscope-reorder --durations=8 tests/cluster -m "not alone"
+	$(BIN)/pytest -n 5 --dist loadgroup --durations=8 tests/cluster -m "not alone"
 	$(BIN)/pytest --durations=8 tests/cluster -m alone
 
 .PHONY: test

@@ -69,6 +69,12 @@ class Ground:
         """A line of this name; nothing is applied yet."""
         return Line(self, name, replicas)
 
+    def serving(self, name: str, replicas: int = 1) -> "Line":
+        """A line of this name that serves the usual model."""
+        line = self.line(name, replicas)
+        line.serve(self.usual)
+        return line
+
 
 def prepare(plant: Plant, models: SealedModels) -> Ground:
     """Give a namespace without a key the one that the models were signed with."""

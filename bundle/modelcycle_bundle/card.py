@@ -6,8 +6,8 @@ Owns both renderings; the same facts give the same bytes. Invents nothing: a fac
 import json
 from collections.abc import Iterable
 
-from modelcycle_bundle.contract import JsonValue
 from modelcycle_bundle.facts import ModelFacts
+from modelcycle_bundle.wire import JsonValue
 
 SCHEMA = "modelcycle.dev/card/v1"
 

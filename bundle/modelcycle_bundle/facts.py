@@ -7,7 +7,7 @@ or an object's uid, because the model's bytes must be the same for the same spec
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from modelcycle_bundle.contract import JsonValue
+from modelcycle_bundle.wire import JsonValue
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,23 +6,25 @@ Owns routing and readiness: which phase the process is in, and who answers what.
 from collections.abc import Callable
 from enum import StrEnum
 from random import Random
+from typing import TYPE_CHECKING
 
 import orjson
 
 from modelcycle_bundle.metric_names import PROFILE_PATH
 from modelcycle_bundle.traffic import Traffic
-from modelcycle_serving import oip, openapi
+from modelcycle_serving import oip
 from modelcycle_serving.arms import Arms
 from modelcycle_serving.counters import Counters
 from modelcycle_serving.explain.service import Explanations
 from modelcycle_serving.exposition import negotiated
 from modelcycle_serving.feedback import PATH as FEEDBACK_PATH
-from modelcycle_serving.feedback import Feedback
 from modelcycle_serving.inference import Inference, arm_of
 from modelcycle_serving.messages import RETRY_AFTER, Handler, Reply, Request, Response, problem
 from modelcycle_serving.model import Model
-from modelcycle_serving.openapi import Described
 from modelcycle_serving.tls import Tls
+
+if TYPE_CHECKING:
+    from modelcycle_serving.feedback.service import Feedback
 
 
 class Phase(StrEnum):
@@ -105,7 +107,7 @@ class App:
         self,
         model: Model,
         counters: Counters,
-        feedback: Feedback | None = None,
+        feedback: "Feedback | None" = None,
         explanations: Explanations | None = None,
     ) -> None:
         """The model is verified and warm, and every series exists: become ready."""
@@ -166,7 +168,12 @@ class App:
     def _openapi(self, _: Request) -> Response:
         if self._model is None:
             return _starting()
-        served = Described("infer", self._name, self._model.signature, "Predictions; split while a share is applied")
+        # Few ask, and every start would wait for it.
+        from modelcycle_serving import openapi
+
+        served = openapi.Described(
+            "infer", self._name, self._model.signature, "Predictions; split while a share is applied"
+        )
         others = () if self._explanations is None else (self._explanations.described(),)
         return Response(200, openapi.encode(served, others, self._model.version, self._server_version))
 

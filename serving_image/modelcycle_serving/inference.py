@@ -8,7 +8,7 @@ import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,11 +23,13 @@ from modelcycle_serving.backlog import Backlog
 from modelcycle_serving.batching import Batcher, BatchLimits, Job, RunFailed
 from modelcycle_serving.bodies import good, header_length
 from modelcycle_serving.counters import Counters
-from modelcycle_serving.feedback import Feedback
 from modelcycle_serving.forwarding import marker
 from modelcycle_serving.logs import log
 from modelcycle_serving.messages import RETRY_AFTER, Reply, Request, Response, problem
 from modelcycle_serving.model import Model
+
+if TYPE_CHECKING:
+    from modelcycle_serving.feedback.service import Feedback
 
 INLINE_SECONDS: Final = 0.005
 """A run expected to take longer leaves the event loop to a thread, so that probes and small requests are not held up."""
@@ -60,7 +62,7 @@ class Inference:
         model_name: str,
         model: Model,
         counters: Counters,
-        feedback: Feedback | None,
+        feedback: "Feedback | None",
         clock: Callable[[], float],
     ) -> None:
         self._model: Final = model

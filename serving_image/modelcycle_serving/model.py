@@ -15,7 +15,7 @@ import onnxruntime
 
 from modelcycle_bundle import card, layout, manifest
 from modelcycle_bundle import outputs as answers
-from modelcycle_bundle.contract import Failure, FailureClass, FailureReason
+from modelcycle_bundle.failures import Failure, FailureClass, FailureReason
 from modelcycle_bundle.golden import Golden, compare
 from modelcycle_bundle.outputs import LABEL_NAME, PREDICTION_NAME, PROBABILITIES_NAME
 from modelcycle_bundle.profile import BinCounter, ClassBins, Profile, ProfileError

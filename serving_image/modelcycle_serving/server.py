@@ -13,11 +13,11 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from random import Random
-from typing import Any, Final, Protocol
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 import numpy as np
 
-from modelcycle_bundle.contract import EXIT_FAILED, Failure, FailureClass, FailureReason, FetchResult
+from modelcycle_bundle.failures import EXIT_FAILED, Failure, FailureClass, FailureReason
 from modelcycle_bundle.traffic import Traffic
 from modelcycle_serving import __version__, oip, termination
 from modelcycle_serving import model as models
@@ -26,12 +26,15 @@ from modelcycle_serving.app import App
 from modelcycle_serving.connections import Connections, DrainPolicy, Limits
 from modelcycle_serving.counters import Counters, latency_bounds
 from modelcycle_serving.explain.service import Explanations
-from modelcycle_serving.feedback import Feedback, KeyFile, Policy
 from modelcycle_serving.http import HttpProtocol
 from modelcycle_serving.logs import log
 from modelcycle_serving.messages import Handler, Request, Response
 from modelcycle_serving.tls import HANDSHAKE_SECONDS, SHUTDOWN_SECONDS, Tls, TlsFiles
 from modelcycle_serving.traffic_file import TrafficFile
+
+if TYPE_CHECKING:
+    from modelcycle_serving.feedback.keys import KeyFile
+    from modelcycle_serving.feedback.service import Feedback
 
 BACKLOG: Final = 1024
 DRAIN_LOOK_SECONDS: Final = 0.1
@@ -115,7 +118,7 @@ async def serve(config: Config) -> int:
         serving.told_to_close = traffic.close
 
     traffic = TrafficFile(config.traffic_file, apply)
-    keys = None if config.feedback_key_file is None else KeyFile(config.feedback_key_file)
+    keys = _key_file(config)
     stop = Stop()
     loop.add_signal_handler(signal.SIGTERM, stop.ask, config.drain)
     loop.add_signal_handler(signal.SIGINT, stop.ask, DrainPolicy(idle=0.0, settle=0.0, timeout=config.drain.timeout))
@@ -190,7 +193,7 @@ def _not_counted(request: Request, response: Response) -> None:
 
 
 async def _load(
-    config: Config, app: App, traffic: TrafficFile, keys: KeyFile | None, started: float, port: int, stop: Stop
+    config: Config, app: App, traffic: TrafficFile, keys: "KeyFile | None", started: float, port: int, stop: Stop
 ) -> int | None:
     """Load and become ready. An exit code when the process must end instead."""
     begun = time.perf_counter()
@@ -220,9 +223,21 @@ async def _load(
     return None
 
 
-def _feedback(config: Config, model: models.Model, revision: str, keys: KeyFile | None) -> Feedback | None:
+def _key_file(config: Config) -> "KeyFile | None":
+    if config.feedback_key_file is None:
+        return None
+    # A server without a key starts sooner for not knowing how.
+    from modelcycle_serving.feedback.keys import KeyFile
+
+    return KeyFile(config.feedback_key_file)
+
+
+def _feedback(config: Config, model: models.Model, revision: str, keys: "KeyFile | None") -> "Feedback | None":
     if keys is None:
         return None
+    from modelcycle_serving.feedback.endpoint import Policy
+    from modelcycle_serving.feedback.service import Feedback
+
     keys.look()
     policy = Policy(config.feedback_max_age, config.feedback_remembered)
     return Feedback(model.profile, revision, keys, policy, time.time, Random())
@@ -265,5 +280,5 @@ def _fail(config: Config, reason: FailureReason, message: str) -> int:
         FailureClass.POLICY if reason is not FailureReason.INTERNAL else FailureClass.INFRASTRUCTURE, reason, message
     )
     log.error("not serving", extra={"reason": reason.value, "detail": message})
-    termination.write(FetchResult(failure=failure), config.environment)
+    termination.write_failure(failure, config.environment)
     return EXIT_FAILED

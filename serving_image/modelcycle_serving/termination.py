@@ -6,16 +6,26 @@ Owns the place and the size limit. Outside a cluster there is no such file, and 
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from modelcycle_bundle import layout
-from modelcycle_bundle.contract import FetchResult, to_json
+from modelcycle_bundle.failures import Failure
 from modelcycle_serving.logs import log
+
+if TYPE_CHECKING:
+    from modelcycle_bundle.contract import FetchResult
 
 PATH_ENV: Final = "MODELCYCLE_TERMINATION_LOG"
 
 
-def write(result: FetchResult, environment: Mapping[str, str]) -> None:
+def write_failure(failure: Failure, environment: Mapping[str, str]) -> None:
+    """The result of a task that failed, likewise."""
+    from modelcycle_bundle.contract import FetchResult
+
+    write(FetchResult(failure=failure), environment)
+
+
+def write(result: "FetchResult", environment: Mapping[str, str]) -> None:
     """Write the result; a place that cannot be written is logged and no reason to fail."""
     told = environment.get(PATH_ENV)
     path = Path(told or layout.TERMINATION_MESSAGE_PATH)
@@ -27,8 +37,10 @@ def write(result: FetchResult, environment: Mapping[str, str]) -> None:
         log.warning("no termination message written", extra={"path": str(path), "detail": error.strerror})
 
 
-def bounded(result: FetchResult) -> str:
+def bounded(result: "FetchResult") -> str:
     """The result as JSON of at most TERMINATION_MESSAGE_LIMIT bytes; only the message is cut."""
+    from modelcycle_bundle.contract import to_json
+
     text = to_json(result)
     while (
         len(text.encode()) > layout.TERMINATION_MESSAGE_LIMIT and result.failure is not None and result.failure.message

@@ -22,8 +22,10 @@ from modelcycle_bundle.outputs import ClassOutputs
 from modelcycle_bundle.profile import Profile, build
 from modelcycle_serving.counters import Counters
 from modelcycle_serving.exposition import negotiated
-from modelcycle_serving.feedback import PARAMETER, Feedback, KeyFile, Policy
+from modelcycle_serving.feedback.endpoint import Policy
+from modelcycle_serving.feedback.keys import KeyFile
 from modelcycle_serving.feedback.replays import Replays
+from modelcycle_serving.feedback.service import PARAMETER, Feedback
 from modelcycle_serving.messages import Request
 from modelcycle_serving.model import Model
 from modelcycle_serving.oip import Outputs, Rows, Signature

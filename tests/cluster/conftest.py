@@ -15,6 +15,15 @@ from modelcycle_bundle.store import Store
 from plant import KUBECONFIG, SYSTEM_NAMESPACE, Plant, new_plant
 from sealed_models import SealedModels
 
+SHARED_BY_A_MODULE = {"shared_ground", "shared_plant"}
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Tests that share a namespace run in one worker; those with one of their own go to whoever is free."""
+    for item in items:
+        if SHARED_BY_A_MODULE.intersection(getattr(item, "fixturenames", ())):
+            item.add_marker(pytest.mark.xdist_group(item.nodeid.partition("::")[0]))
+
 
 @pytest.fixture(scope="session")
 def system() -> Kubectl:
@@ -67,10 +76,16 @@ def models(buckets: tuple[Store, Store], credentials_of_store: dict[str, str]) -
     return sealed_models.of_this_build(buckets, credentials_of_store)
 
 
+@pytest.fixture
+def ground(bare_plant: Plant, models: SealedModels) -> Ground:
+    """A namespace that trusts those models."""
+    return prepare(bare_plant, models)
+
+
 @pytest.fixture(scope="module")
-def ground(
+def shared_ground(
     buckets: tuple[Store, Store], credentials_of_store: dict[str, str], models: SealedModels
 ) -> Iterator[Ground]:
-    """A namespace for the tests of a module that trusts those models."""
+    """One for the tests of a module that do not disturb one another."""
     with new_plant(buckets, credentials_of_store) as plant:
         yield prepare(plant, models)

@@ -16,17 +16,6 @@ pytestmark = pytest.mark.timeout(900)
 HELD: Steps = ({"setWeight": 50}, {"pause": {}}, {"analysis": {}})
 
 
-@pytest.fixture(scope="module")
-def lines(ground: Ground) -> dict[str, Line]:
-    """The usual model served on several lines, which start side by side."""
-    made = {name: ground.line(name) for name in ("failing", "asked", "doubled")} | {"equal": ground.line("equal", 2)}
-    for line in made.values():
-        line.ask(ground.usual)
-    for line in made.values():
-        assert is_current(seen := line.ended()), describe(seen)
-    return made
-
-
 class Reapplied:
     """Applies the same object again at every look, as GitOps tools do, and keeps what must never begin anew."""
 
@@ -47,11 +36,9 @@ class Reapplied:
         self.pods |= {pod["metadata"]["uid"] for pod in self.line.pods(revision)}
 
 
-def test_equal_models_replace_one_another_while_git_reapplies_delivery_2_monitoring_28(
-    ground: Ground, lines: dict[str, Line]
-) -> None:
+def test_equal_models_replace_one_another_while_git_reapplies_delivery_2_monitoring_28(ground: Ground) -> None:
     """Two A/A rollouts with cold pods: neither is taken back, no request is lost, no pod is rebuilt, re-applying begins nothing."""
-    line = lines["equal"]
+    line = ground.serving("equal", replicas=2)
     line.load()
     for model in (ground.equal, ground.usual):
         line.ask(model)
@@ -70,10 +57,8 @@ def test_equal_models_replace_one_another_while_git_reapplies_delivery_2_monitor
     assert len(everything.by_model) == 2
 
 
-def test_model_that_fails_every_request_is_taken_back_and_no_user_sees_it_delivery_44(
-    ground: Ground, lines: dict[str, Line]
-) -> None:
-    line, broken = lines["failing"], ground.broken
+def test_model_that_fails_every_request_is_taken_back_and_no_user_sees_it_delivery_44(ground: Ground) -> None:
+    line, broken = ground.serving("failing"), ground.broken
     line.load()
     line.ask(broken)
     done = line.ended()
@@ -91,9 +76,9 @@ def test_model_that_fails_every_request_is_taken_back_and_no_user_sees_it_delive
     print(f"first failing answer to share 0: {seen.share_zero - seen.first_bad:.1f} s")
 
 
-def test_people_approve_abort_retry_and_promote_delivery_62_65_71(ground: Ground, lines: dict[str, Line]) -> None:
+def test_people_approve_abort_retry_and_promote_delivery_62_65_71(ground: Ground) -> None:
     """`kubectl modelcycle` under the names of two people: ada may approve, bob may only edit."""
-    line = lines["asked"]
+    line = ground.serving("asked")
     for who, role in (("ada", "edit"), ("bob", "edit"), ("ada", "modelcycle-approve")):
         ground.kubectl.run("create", "rolebinding", f"{who}-{role}", f"--clusterrole={role}", f"--user={who}")
     line.ask(ground.equal, steps=HELD, approval={"required": True})
@@ -123,12 +108,9 @@ def test_people_approve_abort_retry_and_promote_delivery_62_65_71(ground: Ground
     ]
 
 
-def test_going_back_within_the_guard_window_builds_no_pod_and_waits_for_no_evidence_delivery_2(
-    ground: Ground, lines: dict[str, Line]
-) -> None:
+def test_going_back_within_the_guard_window_builds_no_pod_and_waits_for_no_evidence_delivery_2(ground: Ground) -> None:
     """The mirror of a promotion: while its pods still hand everything on, the old revision is asked for again."""
-    line = lines["equal"]
-    line.serve(ground.usual, steps=())
+    line = ground.serving("back", replicas=2)
     line.load()
     line.ask(ground.equal, steps=(), guard="10m")
     guarded = line.wait(lambda o: reason(o) == "GuardWindow" and "movedAt" in o["status"]["retiring"])
@@ -170,10 +152,8 @@ def second_operator(system: Kubectl, namespace: str) -> Iterator[str]:
         system.run("delete", "pod", name, "--grace-period=0", "--force")
 
 
-def test_two_operators_count_every_answer_once_delivery_38(
-    system: Kubectl, ground: Ground, lines: dict[str, Line]
-) -> None:
-    line = lines["doubled"]
+def test_two_operators_count_every_answer_once_delivery_38(system: Kubectl, ground: Ground) -> None:
+    line = ground.serving("doubled")
     with second_operator(system, ground.kubectl.namespace) as name:
         line.load()
         line.ask(ground.equal, steps=HELD)

@@ -47,7 +47,7 @@ PATIENT = {"interval": "1s"}
 """Evidence that is not there before the test is over."""
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def narrow(ground: Ground) -> str:
     """An Experiment on the records without their last measurement, whose model is awaited when it is needed."""
     whole = csv.reader(io.StringIO(records.as_csv().decode()))
@@ -55,18 +55,6 @@ def narrow(ground: Ground) -> str:
     data = {"uri": ground.plant.put("narrow.csv", table.encode())}
     ground.kubectl.apply(ground.plant.experiment("narrow", data=data))
     return "narrow"
-
-
-@pytest.fixture(scope="module")
-def lines(narrow: str, ground: Ground) -> dict[str, Line]:
-    """The usual model served on several lines, which start side by side."""
-    made = {name: ground.line(name) for name in ("hanging", "crashing", "unfit", "refusing")}
-    made["churning"] = ground.line("churning", 2)
-    for line in made.values():
-        line.ask(ground.usual)
-    for line in made.values():
-        assert is_current(seen := line.ended()), describe(seen)
-    return made
 
 
 @contextmanager
@@ -99,10 +87,8 @@ def uid_of_canary(line: Line) -> str:
     return str(pod["metadata"]["uid"])
 
 
-def test_canary_that_is_gone_hangs_or_dies_is_answered_for_by_stable_delivery_44_48(
-    ground: Ground, lines: dict[str, Line]
-) -> None:
-    line = lines["hanging"]
+def test_canary_that_is_gone_hangs_or_dies_is_answered_for_by_stable_delivery_44_48(ground: Ground) -> None:
+    line = ground.serving("hanging")
     line.load()
     line.ask(ground.equal, steps=HELD, analysis=PATIENT, traffic=ONE_SECOND)
     revision = canary(sharing(line, ground.equal, "50"))["revision"]
@@ -129,9 +115,9 @@ def test_canary_that_is_gone_hangs_or_dies_is_answered_for_by_stable_delivery_44
     assert everything.failed == 0, everything
 
 
-def test_canary_that_crashes_again_and_again_is_taken_back_delivery_44(ground: Ground, lines: dict[str, Line]) -> None:
+def test_canary_that_crashes_again_and_again_is_taken_back_delivery_44(ground: Ground) -> None:
     """Without any traffic: nothing but the kubelet's word."""
-    line = lines["crashing"]
+    line = ground.serving("crashing")
     line.ask(ground.equal)
     sharing(line, ground.equal, "50")
     uid = uid_of_canary(line)
@@ -150,9 +136,9 @@ def test_canary_that_crashes_again_and_again_is_taken_back_delivery_44(ground: G
     eventually(lambda: not line.pods(done["status"]["rejected"][-1]["revision"]), "no pod of the canary is left")
 
 
-def test_canary_that_cannot_be_compared_gets_no_request(narrow: str, ground: Ground, lines: dict[str, Line]) -> None:
+def test_canary_that_cannot_be_compared_gets_no_request(narrow: str, ground: Ground) -> None:
     """Other inputs than stable's; and no node for it."""
-    line = lines["unfit"]
+    line = ground.serving("unfit")
     line.load()
     other = published(ground.kubectl, narrow)
     line.ask(other)
@@ -203,11 +189,9 @@ def check_ranges(line: Line, revision: str, limit: float) -> None:
     kubectl.run("rollout", "status", deployment, "--timeout=120s")
 
 
-def test_canary_that_answers_400_to_what_stable_answers_is_incompatible_delivery_44(
-    ground: Ground, lines: dict[str, Line]
-) -> None:
+def test_canary_that_answers_400_to_what_stable_answers_is_incompatible_delivery_44(ground: Ground) -> None:
     """On paper it takes what stable takes, so nothing but its answers to real requests can tell."""
-    line = lines["refusing"]
+    line = ground.serving("refusing")
     line.load()
     line.ask(ground.equal, steps=({"pause": {}}, *STEPS))
     paused = line.wait(lambda o: is_stalled(o) or reason(o) == "CanaryPaused")
@@ -229,10 +213,8 @@ def test_canary_that_answers_400_to_what_stable_answers_is_incompatible_delivery
     assert everything.failed == 0, everything
 
 
-def test_stable_pods_that_are_killed_end_or_freeze_lose_no_more_than_they_held_delivery_48(
-    ground: Ground, lines: dict[str, Line]
-) -> None:
-    line = lines["churning"]
+def test_stable_pods_that_are_killed_end_or_freeze_lose_no_more_than_they_held_delivery_48(ground: Ground) -> None:
+    line = ground.serving("churning", replicas=2)
     line.load()
     line.ask(ground.equal, steps=STEP_BY_STEP, analysis=PATIENT)
     seen = sharing(line, ground.equal, "10")

@@ -22,11 +22,11 @@ BY_PROMETHEUS = {"interval": "2s", "source": "Prometheus"}
 
 
 @pytest.fixture(scope="module")
-def lines(ground: Ground) -> dict[str, Line]:
+def lines(shared_ground: Ground) -> dict[str, Line]:
     """The usual model served to clients on two lines."""
-    made = {"metered": ground.line("metered"), "killed": ground.line("killed", 2)}
+    made = {"metered": shared_ground.line("metered"), "killed": shared_ground.line("killed", 2)}
     for line in made.values():
-        line.ask(ground.usual)
+        line.ask(shared_ground.usual)
     for line in made.values():
         assert is_current(seen := line.ended()), describe(seen)
         line.load()
@@ -34,10 +34,10 @@ def lines(ground: Ground) -> dict[str, Line]:
 
 
 @pytest.fixture(scope="module")
-def outage(ground: Ground, lines: dict[str, Line]) -> Iterator[Outage]:
+def outage(shared_ground: Ground, lines: dict[str, Line]) -> Iterator[Outage]:
     """A rollout that is judged by Prometheus is under way when Prometheus stops."""
     line = lines["metered"]
-    line.ask(ground.equal, analysis=BY_PROMETHEUS)
+    line.ask(shared_ground.equal, analysis=BY_PROMETHEUS)
     line.wait(lambda o: counted(o)[0] > 0)
     with without_prometheus(line) as begun:
         yield begun
@@ -76,24 +76,24 @@ def kill_at(points: Mapping[str, Point], system: Kubectl, line: Line) -> dict[st
 
 
 def test_operator_killed_in_each_stage_of_promotion_and_rollback_engineering_1(
-    system: Kubectl, ground: Ground, lines: dict[str, Line], outage: Outage
+    system: Kubectl, shared_ground: Ground, lines: dict[str, Line], outage: Outage
 ) -> None:
     line = lines["killed"]
-    line.ask(ground.equal, guard="15s")
+    line.ask(shared_ground.equal, guard="15s")
     states = kill_at(PROMOTION, system, line)
     status = states["GuardWindow"]["status"]
     answers = line.answers(status["retiring"]["revision"], status["analysis"]["rollout"])
     assert counted(states["Steps"])[1] < counted(states["GuardWindow"])[1] <= answers
     done = line.ended()
     assert is_current(done), describe(done)
-    assert done["status"]["stable"]["digest"] == ground.equal.digest
+    assert done["status"]["stable"]["digest"] == shared_ground.equal.digest
     assert [entry["reason"] for entry in done["status"]["history"]] == ["Ready", "Evidence"]
-    line.ask(ground.broken)
+    line.ask(shared_ground.broken)
     kill_at(ROLLBACK, system, line)
     done = line.ended()
     assert is_stalled(done), describe(done)
-    assert done["status"]["stable"]["digest"] == ground.equal.digest
-    assert rejections(done)[ground.broken.digest] in ("CanaryFailFast", "CanaryFailed")
+    assert done["status"]["stable"]["digest"] == shared_ground.equal.digest
+    assert rejections(done)[shared_ground.broken.digest] in ("CanaryFailFast", "CanaryFailed")
     stable = done["status"]["stable"]["revision"]
     eventually(lambda: all(line.page(p["metadata"]["name"]).share == 0 for p in line.pods(stable)), "no pod hands on")
     eventually(lambda: not line.pods(done["status"]["rejected"][-1]["revision"]), "no pod of the canary is left")
@@ -102,18 +102,20 @@ def test_operator_killed_in_each_stage_of_promotion_and_rollback_engineering_1(
 
 
 def test_prometheus_stopped_for_a_minute_holds_the_rollout_delivery_32_monitoring_19(
-    ground: Ground, lines: dict[str, Line], outage: Outage
+    shared_ground: Ground, lines: dict[str, Line], outage: Outage
 ) -> None:
     line = lines["metered"]
     line.wait(lambda o: time.monotonic() > outage.began + OUTAGE_SECONDS)
     line.wait(lambda o: reason(o) == "MetricsUnavailable" and "Prometheus" in describe(o))
     during = list(outage.states)
-    assert {(canary(o)["digest"], canary(o)["weight"]["desired"]) for o in during} == {(ground.equal.digest, "50")}
+    assert {(canary(o)["digest"], canary(o)["weight"]["desired"]) for o in during} == {
+        (shared_ground.equal.digest, "50")
+    }
     assert told(during) == ["CanaryInProgress", "MetricsUnavailable"]
     outage.end()
     done = line.ended()
     assert is_current(done), describe(done)
-    assert done["status"]["stable"]["digest"] == ground.equal.digest
+    assert done["status"]["stable"]["digest"] == shared_ground.equal.digest
     assert done["status"]["history"][-1]["reason"] == "Evidence"
     everything, _ = line.clients.stop()
     assert everything.failed == 0, everything

@@ -12,21 +12,19 @@ from demo.store import MODEL_BUCKET
 from modelcycle_bundle import keys, layout, oms
 from plant import Plant
 
-# One worker runs them all: they share a namespace.
-pytestmark = pytest.mark.xdist_group("deployment-faults")
 SECONDS = 240.0
 
 
 @pytest.fixture(scope="module")
-def site(ground: Ground) -> Plant:
+def site(shared_ground: Ground) -> Plant:
     """The namespace."""
-    return ground.plant
+    return shared_ground.plant
 
 
 @pytest.fixture(scope="module")
-def sealed(ground: Ground) -> dict[str, str]:
+def sealed(shared_ground: Ground) -> dict[str, str]:
     """A sealed model: uri and digest."""
-    return ground.usual.spec
+    return shared_ground.usual.spec
 
 
 @pytest.fixture(scope="module")

@@ -8,8 +8,6 @@ from demo.kubectl import condition, describe, is_current, is_stalled
 from modelcycle_bundle import layout
 from plant import Plant
 
-# One worker runs them all: they share a namespace.
-pytestmark = pytest.mark.xdist_group("experiment-faults")
 SECONDS = 240.0
 HEADER = b"a,b,malignant\n"
 LONELY = HEADER + b"".join(b"%d,%d,%d\n" % (i, i % 7, i == 31) for i in range(60))

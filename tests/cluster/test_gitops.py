@@ -68,9 +68,9 @@ def unmoved(kubectl: Kubectl, rounds: int, again: Callable[[], None]) -> None:
 
 
 @pytest.fixture(scope="module")
-def three(ground: Ground) -> Iterator[list[dict[str, Any]]]:
+def three(shared_ground: Ground) -> Iterator[list[dict[str, Any]]]:
     """One object of each kind in Git, all of them where they should be. Windows are so long that none ends within the test."""
-    plant = ground.plant
+    plant = shared_ground.plant
     monitor: dict[str, Any] = {
         "apiVersion": "modelcycle.dev/v1alpha1",
         "kind": "DriftMonitor",
@@ -81,27 +81,29 @@ def three(ground: Ground) -> Iterator[list[dict[str, Any]]]:
         plant.experiment(
             "usual", trainer={"estimator": "sklearn.tree.DecisionTreeClassifier", "fixed": {"max_depth": 2}}
         ),
-        plant.deployment("git", model=ground.usual.spec, server=SMALL, strategy={"canary": {"guardWindow": "5s"}}),
+        plant.deployment(
+            "git", model=shared_ground.usual.spec, server=SMALL, strategy={"canary": {"guardWindow": "5s"}}
+        ),
         monitor,
     ]
-    sync(ground.kubectl, *objects)
-    ground.kubectl.wait("experiment", "usual", is_current, 300)
-    ground.kubectl.wait("modeldeployment", "git", is_current, 300)
-    ground.kubectl.wait("driftmonitor", "git", lambda o: bool(reason(o)), 120)
+    sync(shared_ground.kubectl, *objects)
+    shared_ground.kubectl.wait("experiment", "usual", is_current, 300)
+    shared_ground.kubectl.wait("modeldeployment", "git", is_current, 300)
+    shared_ground.kubectl.wait("driftmonitor", "git", lambda o: bool(reason(o)), 120)
     yield objects
-    ground.kubectl.run("delete", "driftmonitor,modeldeployment", "git", "--wait=false")
+    shared_ground.kubectl.run("delete", "driftmonitor,modeldeployment", "git", "--wait=false")
 
 
 def test_samples_applied_again_and_again_cause_no_write_delivery_70(
-    ground: Ground, three: list[dict[str, Any]]
+    shared_ground: Ground, three: list[dict[str, Any]]
 ) -> None:
-    unmoved(ground.kubectl, 10, lambda: sync(ground.kubectl, *three))
+    unmoved(shared_ground.kubectl, 10, lambda: sync(shared_ground.kubectl, *three))
 
 
-def test_fields_have_disjoint_owners_delivery_70(ground: Ground, three: list[dict[str, Any]]) -> None:
+def test_fields_have_disjoint_owners_delivery_70(shared_ground: Ground, three: list[dict[str, Any]]) -> None:
     for kind in ("experiment", "modeldeployment", "driftmonitor"):
         name = "usual" if kind == "experiment" else "git"
-        text = ground.kubectl.run("get", kind, name, "--show-managed-fields", "-o", "json")
+        text = shared_ground.kubectl.run("get", kind, name, "--show-managed-fields", "-o", "json")
         owners = {
             m["manager"]: set(m["fieldsV1"]) - {"f:metadata"} for m in json.loads(text)["metadata"]["managedFields"]
         }
@@ -110,42 +112,46 @@ def test_fields_have_disjoint_owners_delivery_70(ground: Ground, three: list[dic
         assert owners[MANAGER] == {"f:spec"}
 
 
-def test_a_canary_in_its_pause_does_not_move_by_being_applied_again_delivery_69(ground: Ground) -> None:
+def test_a_canary_in_its_pause_does_not_move_by_being_applied_again_delivery_69(shared_ground: Ground) -> None:
     steps = [{"setWeight": 5}, {"pause": {}}]
-    line = ground.line("paused")
-    line.serve(ground.usual, steps=steps, server=SMALL)
+    line = shared_ground.line("paused")
+    line.serve(shared_ground.usual, steps=steps, server=SMALL)
     strategy = {"canary": {"steps": steps, "guardWindow": "5s"}}
-    successor = ground.plant.deployment("paused", model=ground.equal.spec, server=SMALL, strategy=strategy)
-    sync(ground.kubectl, successor)
+    successor = shared_ground.plant.deployment(
+        "paused", model=shared_ground.equal.spec, server=SMALL, strategy=strategy
+    )
+    sync(shared_ground.kubectl, successor)
     there = line.wait(lambda o: reason(o) == "CanaryPaused")
-    unmoved(ground.kubectl, 10, lambda: sync(ground.kubectl, successor))
-    after = ground.kubectl.get("modeldeployment", "paused") or {}
+    unmoved(shared_ground.kubectl, 10, lambda: sync(shared_ground.kubectl, successor))
+    after = shared_ground.kubectl.get("modeldeployment", "paused") or {}
     assert canary(after) == canary(there)
     assert line.person("abort", "--reason", "seen enough").returncode == 0
 
 
-def test_a_rejected_model_is_not_tried_again_in_a_hundred_syncs_delivery_71(ground: Ground) -> None:
-    forged = {"uri": ground.usual.uri, "digest": f"sha256:{'ab' * 32}"}
-    wrong = ground.plant.deployment("rejected", model=forged, server=SMALL)
-    sync(ground.kubectl, wrong)
-    stalled = ground.kubectl.wait("modeldeployment", "rejected", is_stalled, 300)
+def test_a_rejected_model_is_not_tried_again_in_a_hundred_syncs_delivery_71(shared_ground: Ground) -> None:
+    forged = {"uri": shared_ground.usual.uri, "digest": f"sha256:{'ab' * 32}"}
+    wrong = shared_ground.plant.deployment("rejected", model=forged, server=SMALL)
+    sync(shared_ground.kubectl, wrong)
+    stalled = shared_ground.kubectl.wait("modeldeployment", "rejected", is_stalled, 300)
     assert reason(stalled) == "DigestMismatch", describe(stalled)
-    unmoved(ground.kubectl, 100, lambda: sync(ground.kubectl, wrong))
-    sync(ground.kubectl, ground.plant.deployment("rejected", model=ground.usual.spec, server=SMALL))
-    ground.kubectl.wait("modeldeployment", "rejected", is_current, 300)
+    unmoved(shared_ground.kubectl, 100, lambda: sync(shared_ground.kubectl, wrong))
+    sync(
+        shared_ground.kubectl, shared_ground.plant.deployment("rejected", model=shared_ground.usual.spec, server=SMALL)
+    )
+    shared_ground.kubectl.wait("modeldeployment", "rejected", is_current, 300)
 
 
-def test_a_persons_request_outlives_the_next_sync(ground: Ground, three: list[dict[str, Any]]) -> None:
-    done = ground.line("git").person("undo")
+def test_a_persons_request_outlives_the_next_sync(shared_ground: Ground, three: list[dict[str, Any]]) -> None:
+    done = shared_ground.line("git").person("undo")
     assert "no revision served before this one" in done.stderr, done.stdout + done.stderr
-    entry = {"id": "by-hand", "verb": "Abort", "by": whoami(ground.kubectl), "reason": "there is none"}
+    entry = {"id": "by-hand", "verb": "Abort", "by": whoami(shared_ground.kubectl), "reason": "there is none"}
     body = {**three[1], "spec": {"requests": [entry]}}
     text = json.dumps(body)
-    ground.kubectl.run("apply", "--server-side", "--field-manager=modelcycle-cli", "-f", "-", stdin=text)
-    answered = ground.kubectl.wait("modeldeployment", "git", lambda o: bool(o["status"].get("requests")), 60)
+    shared_ground.kubectl.run("apply", "--server-side", "--field-manager=modelcycle-cli", "-f", "-", stdin=text)
+    answered = shared_ground.kubectl.wait("modeldeployment", "git", lambda o: bool(o["status"].get("requests")), 60)
     assert [(r["id"], r["result"]) for r in answered["status"]["requests"]] == [("by-hand", "Refused")]
-    unmoved(ground.kubectl, 5, lambda: sync(ground.kubectl, *three))
-    after = ground.kubectl.get("modeldeployment", "git") or {}
+    unmoved(shared_ground.kubectl, 5, lambda: sync(shared_ground.kubectl, *three))
+    after = shared_ground.kubectl.get("modeldeployment", "git") or {}
     assert [r["id"] for r in after["spec"]["requests"]] == ["by-hand"]
 
 

@@ -1,8 +1,12 @@
-"""The smallest sample applies word for word and succeeds once the two Secrets exist."""
+"""The smallest sample applies word for word and succeeds once the two Secrets exist; its pod answers, and explains its answer."""
 
 import csv
 import io
+import json
+import urllib.request
+from typing import Any
 
+import pytest
 from sklearn.datasets import load_iris
 
 from demo.kubectl import describe, is_current, is_stalled
@@ -29,3 +33,17 @@ def test_minimal_sample_applies_verbatim_and_succeeds(plant: Plant) -> None:
     for kind in ("experiment", "modeldeployment", "driftmonitor"):
         seen = plant.kubectl.wait(kind, "scrap", lambda o: is_current(o) or is_stalled(o), SECONDS)
         assert is_current(seen), f"{kind}: {describe(seen)}"
+    # Explaining is a process of its own beside the server, in a container with a read-only root, no privilege and these limits.
+    answer, explained = (outputs(plant, verb) for verb in ("infer", "explain"))
+    assert explained["label"] == answer["label"] == [1]
+    assert explained["base_value"][0] + sum(explained["contributions"]) == pytest.approx(explained["score"][0])
+
+
+def outputs(plant: Plant, verb: str) -> dict[str, list[Any]]:
+    """What the pod says of a flower of the third species."""
+    body = {"inputs": [{"name": "input", "shape": [1, 4], "datatype": "FP32", "data": [6.3, 3.3, 6.0, 2.5]}]}
+    with plant.kubectl.forward("svc/scrap", 80) as port:
+        url = f"http://127.0.0.1:{port}/v2/models/model/{verb}"
+        request = urllib.request.Request(url, json.dumps(body).encode(), {"Content-Type": "application/json"})
+        with urllib.request.urlopen(request, timeout=60) as response:
+            return {output["name"]: output["data"] for output in json.load(response)["outputs"]}

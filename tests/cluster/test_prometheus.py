@@ -31,8 +31,6 @@ from modelcycle.metrics.prometheus import HttpPrometheus, PrometheusSource
 from modelcycle_bundle import metric_names
 from plant import KUBECONFIG, Plant
 
-# One worker runs them all: they share a namespace.
-pytestmark = pytest.mark.xdist_group("prometheus")
 SECONDS: Final = 240.0
 SCRAPE_SECONDS: Final = 2.0
 NAME: Final = "counted"
@@ -52,16 +50,16 @@ def url(system: Kubectl) -> Iterator[str]:
 
 
 @pytest.fixture(scope="module")
-def site(ground: Ground) -> Plant:
+def site(shared_ground: Ground) -> Plant:
     """The namespace."""
-    return ground.plant
+    return shared_ground.plant
 
 
 @pytest.fixture(scope="module")
-def served(ground: Ground, url: str) -> str:
+def served(shared_ground: Ground, url: str) -> str:
     """A deployment of two pods that Prometheus saw from zero on, with requests of their own behind them; the traffic has stopped."""
-    kubectl = ground.kubectl
-    kubectl.apply(ground.plant.deployment(NAME, model=ground.usual.spec, server={"replicas": 2}))
+    kubectl = shared_ground.kubectl
+    kubectl.apply(shared_ground.plant.deployment(NAME, model=shared_ground.usual.spec, server={"replicas": 2}))
     done = kubectl.wait("modeldeployment", NAME, lambda o: is_current(o) or is_stalled(o), SECONDS)
     assert is_current(done), describe(done)
     settled(url, kubectl)

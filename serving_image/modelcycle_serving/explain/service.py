@@ -7,7 +7,7 @@ Owns its paths, its limits, its counter and the form of its answers. Runs on the
 import asyncio
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 import orjson
@@ -24,7 +24,9 @@ from modelcycle_serving.exposition import described, labelled
 from modelcycle_serving.logs import log
 from modelcycle_serving.messages import RETRY_AFTER, Handler, Reply, Request, Response, problem
 from modelcycle_serving.model import Model
-from modelcycle_serving.openapi import Described
+
+if TYPE_CHECKING:
+    from modelcycle_serving.openapi import Described
 
 MAX_ROWS: Final = 64
 """Rows of one request."""
@@ -55,8 +57,10 @@ class Explanations:
             yield "POST", f"{path}/infer", self._infer
         yield "POST", f"{oip.model_path(self._served)}/explain", self._infer
 
-    def described(self) -> Described:
+    def described(self) -> "Described":
         """What the OpenAPI document says of it."""
+        from modelcycle_serving.openapi import Described
+
         return Described(
             "explain", self._name, self._signature, "Contributions of the features, by this pod's own model"
         )

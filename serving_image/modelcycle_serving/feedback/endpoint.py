@@ -21,7 +21,6 @@ from modelcycle_serving.feedback.replays import Forgotten, Replays
 from modelcycle_serving.feedback.tokens import Forged, Token, opened
 from modelcycle_serving.messages import Request, Response, problem
 
-PATH: Final = "/v2/feedback"
 MAX_BODY: Final = 1024 * 1024
 """Bytes. With the two below it bounds how long one body holds up the event loop (docs/serving.md)."""
 MAX_ENTRIES: Final = 128

@@ -77,9 +77,15 @@ def _run(model: Model, rows: int) -> float:
     options.intra_op_num_threads = options.inter_op_num_threads = 1
     session = onnxruntime.InferenceSession(model.onnx, options, providers=["CPUExecutionProvider"])
     together = CONNECTIONS if rows == 1 else 1
-    asked = {"input": model.rows[: rows * together].astype(np.float32)}
-    begun, runs = time.process_time(), 0
+    size = rows * together
+    # Other rows each time: a processor that has seen a row before guesses its way through the trees.
+    blocks = [
+        {"input": each} for each in np.array_split(model.rows.astype(np.float32), max(1, len(model.rows) // size))
+    ]
+    begun, runs, answered = time.process_time(), 0, 0
     while time.process_time() < begun + SECONDS / 2:
-        session.run(None, asked)
+        block = blocks[runs % len(blocks)]
+        session.run(None, block)
         runs += 1
-    return (time.process_time() - begun) * 1e6 / runs / together
+        answered += len(block["input"])
+    return (time.process_time() - begun) * 1e6 / answered * rows

@@ -1,15 +1,14 @@
 """Two ways of our own server right after each other, many times: differences smaller than what the machine drifts by in a minute.
 
-Owns which ways are compared: without counting, handing every request on, and explaining to somebody else without a pause.
+Owns which ways are compared: without counting, handing every request on, and explaining to somebody else.
 All processes are up at once; one is loaded at a time.
 """
 
-import contextlib
 import http.client
 import threading
-from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from enum import StrEnum
+from functools import partial
 from typing import Any, Final
 
 from benchmarks.serving import environments, load, machine, servers, wire
@@ -19,6 +18,8 @@ from benchmarks.serving.wire import Wire
 
 SECONDS: Final = 0.8
 CONNECTIONS: Final = 16
+EXPLANATIONS: Final = 20
+"""A second."""
 
 
 class Way(StrEnum):
@@ -27,6 +28,10 @@ class Way(StrEnum):
     UNCOUNTED = "counting off"
     FORWARDING = "handing on"
     EXPLAINING = "explaining"
+
+
+Measure = Callable[[Sequence[bytes]], load.Measured]
+"""Load one way of the server with these requests."""
 
 
 def run(pairs: int, models: Sequence[Model], cores: machine.Cores, write: Callable[[dict[str, Any]], None]) -> None:
@@ -39,30 +44,25 @@ def run(pairs: int, models: Sequence[Model], cores: machine.Cores, write: Callab
             servers.running(uncounted, model, cores.server) as silent,
             servers.forwarding(shipped, model, cores.server, cores.load) as hop,
         ):
-            for way, other in ((Way.UNCOUNTED, silent), (Way.FORWARDING, hop)):
-                for rows in ROWS:
+            wire.check(hop.port, model, 1, Wire.JSON)
+            alone = partial(_measured, local, cores)
+            others = {
+                Way.UNCOUNTED: partial(_measured, silent, cores),
+                Way.FORWARDING: partial(_measured, hop, cores),
+                Way.EXPLAINING: partial(_explaining, local, model, cores),
+            }
+            for way, other in others.items():
+                for rows in ROWS if way is not Way.EXPLAINING else (1,):
                     about = {"kind": "pair", "way": way, "model": model.name, "rows": rows}
-                    for told in _compared(pairs, model, rows, (local, other), cores):
+                    for told in _compared(pairs, wire.whole_requests(model, rows, Wire.JSON), (alone, other)):
                         write({**about, **told})
-        with (
-            servers.running(shipped, model, cores.server) as local,
-            servers.running(shipped, model, cores.server) as explaining,
-            asked_to_explain(explaining, model) as answers,
-        ):
-            about = {"kind": "pair", "way": Way.EXPLAINING, "model": model.name, "rows": 1}
-            for told in _compared(pairs, model, 1, (local, explaining), cores):
-                write({**about, **told, "explained": answers.total()})
 
 
-def _compared(
-    pairs: int, model: Model, rows: int, two: tuple[servers.Running, servers.Running], cores: machine.Cores
-) -> Iterator[dict[str, Any]]:
-    wire.check(two[1].port, model, rows, Wire.JSON)
-    requests = wire.whole_requests(model, rows, Wire.JSON)
+def _compared(pairs: int, requests: Sequence[bytes], two: tuple[Measure, Measure]) -> Iterator[dict[str, Any]]:
     for number in range(pairs):
         # The first of two meets another cache: each is first as often as the other.
         turn = 1 if number % 2 == 0 else -1
-        ours, other = [_measured(each, requests, cores) for each in two[::turn]][::turn]
+        ours, other = [measure(requests) for measure in two[::turn]][::turn]
         yield {
             "cpu_us": [ours.cpu_us, other.cpu_us],
             "requests_per_second": [ours.requests_per_second, other.requests_per_second],
@@ -72,31 +72,36 @@ def _compared(
         }
 
 
-@contextlib.contextmanager
-def asked_to_explain(server: servers.Running, model: Model) -> Iterator[Counter[int]]:
-    """Somebody asks for explanations, the next as soon as the last is there, for the length of the block: answers by status."""
+def _measured(server: servers.Running, cores: machine.Cores, requests: Sequence[bytes]) -> load.Measured:
+    target = load.Target(server.port, server.pid, server.beside)
+    return load.run(target, requests, CONNECTIONS, SECONDS, cores.load)
+
+
+def _explaining(
+    server: servers.Running, model: Model, cores: machine.Cores, requests: Sequence[bytes]
+) -> load.Measured:
+    """While somebody asks for EXPLANATIONS answers a second to be explained. Raises WrongAnswer."""
     body = wire.body(model.rows[:1], Wire.JSON)
-    answers: Counter[int] = Counter()
     over = threading.Event()
+    refused: list[int] = []
 
     def ask() -> None:
         connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=60)
-        while not over.is_set():
+        while not over.wait(1 / EXPLANATIONS):
             connection.request("POST", "/v2/models/model/explain", body.content, body.headers)
             response = connection.getresponse()
             response.read()
-            answers[response.status] += 1
+            if response.status != 200:
+                refused.append(response.status)
         connection.close()
 
     thread = threading.Thread(target=ask)
     thread.start()
     try:
-        yield answers
+        measured = _measured(server, cores, requests)
     finally:
         over.set()
         thread.join()
-
-
-def _measured(server: servers.Running, requests: Sequence[bytes], cores: machine.Cores) -> load.Measured:
-    target = load.Target(server.port, server.pid, server.beside)
-    return load.run(target, requests, CONNECTIONS, SECONDS, cores.load)
+    if refused:
+        raise wire.WrongAnswer(f"{model.name}: explanations were refused: {refused}")
+    return measured

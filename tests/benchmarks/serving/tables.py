@@ -32,8 +32,8 @@ GOAL_PAIRS: Final = {
 }
 _TOLD: Final = {Way.UNCOUNTED: "CPU time, counting off / on", Way.FORWARDING: "CPU time, handing on / answering"}
 _BESIDE_EXPLANATIONS: Final = {
-    "requests/s, explaining / not": "requests_per_second",
-    "p99, explaining / not": "p99_ms",
+    f"requests/s, {pairs.EXPLANATIONS} explanations/s / none": "requests_per_second",
+    f"p99, {pairs.EXPLANATIONS} explanations/s / none": "p99_ms",
 }
 GOAL_COLD_START: Final = 0.5
 GOAL_MEMORY: Final = 0.9

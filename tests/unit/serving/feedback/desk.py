@@ -11,7 +11,9 @@ from prometheus_client.parser import text_string_to_metric_families
 from modelcycle_bundle.outputs import ClassOutputs, ValueOutputs
 from modelcycle_bundle.profile import Profile, build
 from modelcycle_bundle.traffic import MARKER, Traffic
-from modelcycle_serving.feedback import PARAMETER, Feedback, KeyFile, Policy
+from modelcycle_serving.feedback.endpoint import Policy
+from modelcycle_serving.feedback.keys import KeyFile
+from modelcycle_serving.feedback.service import PARAMETER, Feedback
 from modelcycle_serving.messages import Request, Response
 
 KEY = "a key of at least thirty-two bytes"
