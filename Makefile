@@ -33,7 +33,10 @@ clients: $(STAMP) ## the inference clients that others wrote, in an environment 
 	@$(BIN)/python hack/environments.py clients tests/unit/serving/clients/requirements.txt
 
 .PHONY: test-unit
-test-unit: lint ## lint, types, unit and property tests: no cluster, no root
+test-unit: lint unit ## lint, types, unit and property tests: no cluster, no root
+
+.PHONY: unit
+unit: $(STAMP)
 	$(BIN)/pytest -n 2 --dist worksteal -m "not oracle" tests/unit tests/properties
 
 .PHONY: test-oracles
@@ -44,13 +47,36 @@ test-oracles: clients ## the model server beside software that others wrote: tri
 test-control-plane: $(STAMP) ## schemas, CEL, RBAC, conformance and the operator as a process, on a real API server
 	$(BIN)/pytest -n 2 tests/control_plane
 
-.PHONY: test-cluster
-test-cluster: cluster images store prometheus install ## the scenario and the faults on a real node with real images
-	$(BIN)/pytest -n 5 --dist loadgroup --durations=8 tests/cluster -m "not alone"
-	$(BIN)/pytest --durations=8 tests/cluster -m alone
+.PHONY: ready
+ready: cluster images store prometheus install
 
+.PHONY: test-cluster
+test-cluster: ready side-by-side kills alone own-cluster ## the scenario and the faults on a real node with real images
+
+.PHONY: side-by-side kills alone own-cluster
+side-by-side: $(STAMP)
+	$(BIN)/pytest -n 5 --durations=8 tests/cluster -m "not kills and not alone and not own_cluster"
+kills: $(STAMP)
+	$(BIN)/pytest -n 2 --durations=8 tests/cluster -m kills
+alone: $(STAMP)
+	$(BIN)/pytest --durations=8 tests/cluster -m alone
+own-cluster: $(STAMP)
+	$(BIN)/pytest tests/cluster -m own_cluster
+
+# $(call beside,THIS,THAT): make THAT, and beside it THIS at a low priority, whose output is shown when both are over.
+BESIDE_LOG := .cluster/beside.log
+define beside
+@mkdir -p $(dir $(BESIDE_LOG)); echo "==> beside it: make $(1)  (tail -f $(BESIDE_LOG))"; \
+nice -n 10 $(MAKE) --no-print-directory $(1) > $(BESIDE_LOG) 2>&1 & beside=$$!; \
+$(MAKE) --no-print-directory $(2); front=$$?; wait $$beside; back=$$?; cat $(BESIDE_LOG); exit $$((front + back))
+endef
+
+# A cluster waits most of the time where it is killed, cut off or watched: what needs no cluster is tested meanwhile.
 .PHONY: test
-test: test-unit test-oracles test-control-plane test-cluster ## everything CI runs
+test: ## everything CI runs
+	$(call beside,lint,ready)
+	$(MAKE) --no-print-directory side-by-side
+	$(call beside,unit test-oracles test-control-plane own-cluster,kills alone)
 
 # ---- A Kubernetes and what runs in it: hack/cluster, standard library only ----
 CLUSTER_TOOL := $(PYTHON) hack/cluster

@@ -4,8 +4,10 @@ Needs `make cluster images install` (which `make test` does). Objects are named 
 """
 
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
+from xdist.scheduler import LoadScopeScheduling  # type: ignore[import-untyped]
 
 import sealed_models
 from canary_ground import Ground, prepare
@@ -15,14 +17,21 @@ from modelcycle_bundle.store import Store
 from plant import KUBECONFIG, SYSTEM_NAMESPACE, Plant, new_plant
 from sealed_models import SealedModels
 
-SHARED_BY_A_MODULE = {"shared_ground", "shared_plant"}
+SHARED_BY_A_MODULE = ("shared_ground", "shared_plant")
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Tests that share a namespace run in one worker; those with one of their own go to whoever is free."""
-    for item in items:
-        if SHARED_BY_A_MODULE.intersection(getattr(item, "fixturenames", ())):
-            item.add_marker(pytest.mark.xdist_group(item.nodeid.partition("::")[0]))
+class ByNamespace(LoadScopeScheduling):  # type: ignore[misc]
+    """Tests of a module that share a namespace run in one worker; those with one of their own go to whoever is free."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        module = nodeid.partition("::")[0]
+        text = (self.config.rootpath / module).read_text()
+        return module if any(name in text for name in SHARED_BY_A_MODULE) else nodeid
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> LoadScopeScheduling:
+    """For runs with workers."""
+    return ByNamespace(config, log)
 
 
 @pytest.fixture(scope="session")

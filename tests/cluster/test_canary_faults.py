@@ -221,8 +221,10 @@ def test_stable_pods_that_are_killed_end_or_freeze_lose_no_more_than_they_held_d
     line.wait(lambda o: counted(o)[0] > 0)
     revision = seen["status"]["stable"]["revision"]
     line.turn("killed")
-    lost = line.pods(revision)[0]["metadata"]["name"]
-    ground.kubectl.run("delete", "pod", lost, "--grace-period=0", "--force")
+    lost = line.pods(revision)[0]["metadata"]
+    ground.kubectl.run("delete", "pod", lost["name"], "--grace-period=0", "--force")
+    # The API server forgets it at once, the kubelet kills it when it comes to it.
+    eventually(lambda: not servers_of(lost["uid"]), "the pod's server is gone")
     eventually(lambda: ready(line, revision) == 2, "two Ready pods of stable")
     line.turn("ending")
     ending = line.pods(revision)[0]["metadata"]["name"]

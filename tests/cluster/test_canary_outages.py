@@ -16,7 +16,7 @@ from demo.kubectl import Kubectl, describe, is_current, is_stalled
 from outage import Outage, told, without_prometheus
 from processes import operators
 
-pytestmark = [pytest.mark.alone, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.kills, pytest.mark.timeout(900)]
 OUTAGE_SECONDS = 60.0
 BY_PROMETHEUS = {"interval": "2s", "source": "Prometheus"}
 

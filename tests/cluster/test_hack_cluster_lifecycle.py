@@ -23,7 +23,7 @@ NAME = "lifecycle"
 PATHS = Paths(cache_root(os.environ), NAME)
 
 pytestmark = [
-    pytest.mark.alone,
+    pytest.mark.own_cluster,
     pytest.mark.skipif(os.geteuid() != 0, reason="a node needs root; without it CLUSTER=kind or existing is used"),
 ]
 

@@ -41,7 +41,7 @@ class Killer:
         self.system.run("delete", "pod", "-l", "app.kubernetes.io/component=operator", "--grace-period=0", "--force")
 
 
-@pytest.mark.alone
+@pytest.mark.kills
 def test_killed_at_ten_points_the_loop_ends_the_same_engineering_1(system: Kubectl, plant: Plant) -> None:
     kill = Killer(system, 10)
     search = plant.experiment(
