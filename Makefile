@@ -73,7 +73,7 @@ endef
 
 # A cluster waits most of the time where it is killed, cut off or watched: what needs no cluster is tested meanwhile.
 .PHONY: test
-test: ## everything CI runs
+test: $(STAMP) ## everything CI runs
 	$(call beside,lint,ready)
 	$(MAKE) --no-print-directory side-by-side
 	$(call beside,unit test-oracles test-control-plane own-cluster,kills alone)
