@@ -14,6 +14,7 @@ from typing import Any, Final
 import sealed_models
 from demo import records, store, watch
 from demo.kubectl import Kubectl, KubectlError, condition, describe, is_current, is_stalled
+from demo.scene import operator_settings
 from demo.traffic import Clients, Phase
 from modelcycle_bundle.metric_names import METRICS_PORT
 from plant import KUBECONFIG, SYSTEM_NAMESPACE, Plant, new_plant
@@ -153,7 +154,7 @@ class Line:
 
     def load(self) -> None:
         """Start clients and let them ask; they go on until `clients.stop()`."""
-        self.clients.start(sealed_models.settings()["MODELCYCLE_SERVING_IMAGE"], {"rows": records.rows(ROWS)})
+        self.clients.start(operator_settings(self.kubectl)["MODELCYCLE_SERVING_IMAGE"], {"rows": records.rows(ROWS)})
         self.turn("begin")
 
     def turn(self, phase: str) -> None:

@@ -17,13 +17,13 @@ from typing import Any, Final
 
 from demo import candidates, store, surgery
 from demo.kubectl import Kubectl, describe, is_current, is_stalled
+from demo.scene import operator_settings
+from modelcycle.cli.keygen import SECRET
 from modelcycle_bundle.contract import SealResult, from_json
 from modelcycle_bundle.store import NotThere, Store
 from plant import KUBECONFIG, SYSTEM_NAMESPACE, Plant, new_plant
 
 SECONDS: Final = 300.0
-SIGNING_KEY: Final = "modelcycle-signing-key"
-"""The Secret that `keygen` makes and `seal` signs with."""
 TREE: Final = "sklearn.tree.DecisionTreeClassifier"
 
 
@@ -52,13 +52,13 @@ class SealedModels:
 
     def trusted_in(self, kubectl: Kubectl) -> None:
         """Give a namespace the key that signed them, and trust in it."""
-        kubectl.apply({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": SIGNING_KEY}, "data": dict(self.key)})
+        kubectl.apply({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": SECRET}, "data": dict(self.key)})
         kubectl.keygen()
 
 
 def of_this_build(buckets: tuple[Store, Store], credentials_of_store: Mapping[str, str]) -> SealedModels:
     """The models for the images that the operator runs with; made when the store has none, while others who ask wait."""
-    images = settings()
+    images = operator_settings(Kubectl(KUBECONFIG, SYSTEM_NAMESPACE))
     mark = hashlib.sha256(images["MODELCYCLE_TRAINING_IMAGE"].encode())
     for path in (__file__, candidates.__file__, surgery.__file__):
         mark.update(Path(path).read_bytes())
@@ -75,13 +75,6 @@ def of_this_build(buckets: tuple[Store, Store], credentials_of_store: Mapping[st
             return made
 
 
-def settings() -> Mapping[str, str]:
-    """The operator's."""
-    found = Kubectl(KUBECONFIG, SYSTEM_NAMESPACE).get("configmap", "modelcycle-settings") or {}
-    data: Mapping[str, str] = found["data"]
-    return data
-
-
 def published(kubectl: Kubectl, experiment: str) -> Model:
     """The model of an Experiment, as soon as it is sealed."""
     done = kubectl.wait("experiment", experiment, lambda o: is_current(o) or is_stalled(o), SECONDS)
@@ -96,7 +89,7 @@ def _make(plant: Plant, image: str) -> SealedModels:
         *(plant.experiment(name, trainer={"estimator": TREE, "fixed": values}) for name, values in fixed.items())
     )
     usual, equal = (published(plant.kubectl, name) for name in fixed)
-    key: dict[str, str] = (plant.kubectl.get("secret", SIGNING_KEY) or {})["data"]
+    key: dict[str, str] = (plant.kubectl.get("secret", SECRET) or {})["data"]
     return SealedModels(usual, equal, _broken(plant, usual, image), key)
 
 

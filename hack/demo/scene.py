@@ -64,8 +64,7 @@ class Demo:
 
     def settings(self) -> dict[str, str]:
         """The operator's."""
-        found = self.outside(SYSTEM_NAMESPACE).get("configmap", "modelcycle-settings") or {}
-        return dict(found["data"])
+        return operator_settings(self.kubectl)
 
     def silence(self) -> None:
         """End what still asks, after a stage that failed; a cluster that does not answer is left as it is."""
@@ -85,6 +84,12 @@ class Demo:
         if not is_current(done):
             raise StageFailed(f"{kind}/{name}: {describe(done)}")
         return done
+
+
+def operator_settings(kubectl: Kubectl) -> dict[str, str]:
+    """What the operator of this cluster runs with."""
+    found = replace(kubectl, namespace=SYSTEM_NAMESPACE).get("configmap", "modelcycle-settings") or {}
+    return dict(found["data"])
 
 
 def folder(uri: str) -> str:

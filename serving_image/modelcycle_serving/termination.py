@@ -18,13 +18,6 @@ if TYPE_CHECKING:
 PATH_ENV: Final = "MODELCYCLE_TERMINATION_LOG"
 
 
-def write_failure(failure: Failure, environment: Mapping[str, str]) -> None:
-    """The result of a task that failed, likewise."""
-    from modelcycle_bundle.contract import FetchResult
-
-    write(FetchResult(failure=failure), environment)
-
-
 def write(result: "FetchResult", environment: Mapping[str, str]) -> None:
     """Write the result; a place that cannot be written is logged and no reason to fail."""
     told = environment.get(PATH_ENV)
@@ -35,6 +28,14 @@ def write(result: "FetchResult", environment: Mapping[str, str]) -> None:
         path.write_text(bounded(result), encoding="utf-8")
     except OSError as error:
         log.warning("no termination message written", extra={"path": str(path), "detail": error.strerror})
+
+
+def write_failure(failure: Failure, environment: Mapping[str, str]) -> None:
+    """Write a result that is nothing but a failure."""
+    # A server that starts well needs none of the tasks.
+    from modelcycle_bundle.contract import FetchResult
+
+    write(FetchResult(failure=failure), environment)
 
 
 def bounded(result: "FetchResult") -> str:

@@ -31,6 +31,7 @@ from typing import Any
 
 from demo import objects
 from demo.kubectl import Kubectl
+from demo.scene import operator_settings
 from modelcycle_bundle import layout, metric_names
 from modelcycle_bundle.traffic import ANNOTATION, VOLUME_DIR, VOLUME_FILE, Traffic, to_text
 from plant import KUBECONFIG, SYSTEM_NAMESPACE
@@ -181,14 +182,13 @@ def main() -> None:
     patches: int = arguments.patches
     system = Kubectl(KUBECONFIG, SYSTEM_NAMESPACE)
     kubectl = Kubectl(KUBECONFIG, f"bench-{uuid.uuid4().hex[:6]}")
-    settings = system.get("configmap", "modelcycle-settings") or {}
     version: dict[str, Any] = json.loads(system.run("version", "-o", "json"))["serverVersion"]
     say = sys.stdout.write
     kubectl.apply(objects.namespace(kubectl.namespace))
     try:
         with tempfile.TemporaryDirectory() as folder:
             rig.write_bundle(Path(folder), rig.classifier([0, 1]))
-            kubectl.apply(*manifests(settings["data"]["MODELCYCLE_SERVING_IMAGE"], Path(folder)))
+            kubectl.apply(*manifests(operator_settings(system)["MODELCYCLE_SERVING_IMAGE"], Path(folder)))
         kubectl.run("wait", f"pod/{POD}", "--for=condition=Ready", "--timeout=120s")
         load = os.getloadavg()[0]
         with api(kubectl) as server, kubectl.forward(f"pod/{POD}", metric_names.METRICS_PORT) as port:

@@ -9,6 +9,7 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from enum import StrEnum
 from functools import partial
+from itertools import product
 from typing import Any, Final
 
 from benchmarks.serving import environments, load, machine, servers, wire
@@ -44,7 +45,8 @@ def run(pairs: int, models: Sequence[Model], cores: machine.Cores, write: Callab
             servers.running(uncounted, model, cores.server) as silent,
             servers.forwarding(shipped, model, cores.server, cores.load) as hop,
         ):
-            wire.check(hop.port, model, 1, Wire.JSON)
+            for port, rows in product((silent.port, hop.port), ROWS):
+                wire.check(port, model, rows, Wire.JSON)
             alone = partial(_measured, local, cores)
             others = {
                 Way.UNCOUNTED: partial(_measured, silent, cores),

@@ -55,16 +55,11 @@ def test_texts_of_other_libraries_take_no_memory() -> None:
 
 
 def test_clients_cannot_fill_the_log(bundles: dict[str, Path]) -> None:
-    server = rig.start(bundles["classes"])
-    try:
-        server.wait_for("ready")
-        no_answer = rig.matrix([[3e38, -3e38, 3e38]])
-        with server.client() as client:
-            # Nobody reads the log meanwhile: lines of all would fill the pipe and stop the process.
-            assert {client.infer(no_answer).status for _ in range(1500)} == {500}
-    finally:
-        server.process.kill()
-        server.end()
+    no_answer = rig.matrix([[3e38, -3e38, 3e38]])
+    with rig.serving(bundles["classes"]) as server, server.client() as client:
+        # Nobody reads the log meanwhile: lines of all would fill the pipe and stop the process.
+        assert {client.infer(no_answer).status for _ in range(1500)} == {500}
+    server.end()
     assert 1 <= sum(line["level"] == "error" for line in server.log) < 100
 
 
