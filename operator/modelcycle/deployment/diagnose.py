@@ -11,24 +11,12 @@ from typing import Final
 
 from modelcycle.api.modeldeployment import DeploymentReason as Reason
 from modelcycle.deployment.world import ContainerView, DeploymentView, PodView
+from modelcycle.kube.pod_problems import Waiting, waiting
 from modelcycle_bundle.contract import EXIT_RETRY, ContractError, Failure, FailureClass, FetchResult, from_json
 
 CRASH_LIMIT: Final = 3
 """Restarts after which an end without a verdict counts as one."""
 MESSAGE_LIMIT: Final = 400
-
-IMAGE_WAITING: Final = frozenset(
-    {"ErrImagePull", "ImagePullBackOff", "ErrImageNeverPull", "ImageInspectError", "RegistryUnavailable"}
-)
-START_WAITING: Final = frozenset(
-    {
-        "CreateContainerConfigError",
-        "CreateContainerError",
-        "RunContainerError",
-        "PreCreateHookError",
-        "PostStartHookError",
-    }
-)
 
 
 class Gravity(StrEnum):
@@ -80,13 +68,15 @@ def _pod_problems(pod: PodView) -> list[Problem]:
 
 def _kubelet_problem(pod: PodView, container: ContainerView) -> Problem | None:
     text = _cut(f"pod {pod.name}: {container.waiting}: {container.waiting_message}".rstrip(": "))
-    if container.waiting == "InvalidImageName":
-        return Problem(Gravity.FATAL, Reason.IMAGE_UNAVAILABLE, text)
-    if container.waiting in IMAGE_WAITING:
-        return Problem(Gravity.IMAGE, Reason.IMAGE_PULL_FAILING, text)
-    if container.waiting in START_WAITING:
-        return Problem(Gravity.RETRYING, Reason.CONTAINER_START_FAILED, text)
-    return None
+    match waiting(container.waiting):
+        case Waiting.IMAGE_INVALID:
+            return Problem(Gravity.FATAL, Reason.IMAGE_UNAVAILABLE, text)
+        case Waiting.IMAGE:
+            return Problem(Gravity.IMAGE, Reason.IMAGE_PULL_FAILING, text)
+        case Waiting.START:
+            return Problem(Gravity.RETRYING, Reason.CONTAINER_START_FAILED, text)
+        case Waiting.OTHER:
+            return None
 
 
 def _fetch_problem(pod: PodView) -> Problem | None:

@@ -8,13 +8,13 @@ from typing import Any, Final
 
 from modelcycle.kube.kinds import GROUP
 from modelcycle.kube.names import LABEL_TASK, LABEL_TRIAL
+from modelcycle.kube.pod_problems import is_image
 from modelcycle_bundle.contract import TaskKind
 
 ANNOTATION_ATTEMPT: Final = f"{GROUP}/attempt"
 ANNOTATION_SEARCH: Final = f"{GROUP}/search"
 """What a Job was made for: the search hash of an Experiment, the subject of a monitor's look at the data."""
 CONTAINER: Final = "main"
-IMAGE_PROBLEMS: Final = frozenset({"ErrImagePull", "ImagePullBackOff", "InvalidImageName", "ErrImageNeverPull"})
 
 
 class JobState(StrEnum):
@@ -157,8 +157,8 @@ def pod_view(pod: Mapping[str, Any]) -> PodView:
         termination_reason=terminated.get("reason", ""),
         message=terminated.get("message", ""),
         image_id=main.get("imageID") or None,
-        image_problem=told if problem in IMAGE_PROBLEMS else "",
+        image_problem=told if is_image(problem) else "",
         unschedulable=scheduled.get("message", "no node fits") if no_node else "",
-        not_starting=told if has_node and problem not in IMAGE_PROBLEMS else "",
+        not_starting=told if has_node and not is_image(problem) else "",
         waiting_since=moment(scheduled.get("lastTransitionTime")),
     )
