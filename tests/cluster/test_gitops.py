@@ -145,9 +145,8 @@ def test_a_persons_request_outlives_the_next_sync(shared_ground: Ground, three: 
     done = shared_ground.line("git").person("undo")
     assert "no revision served before this one" in done.stderr, done.stdout + done.stderr
     entry = {"id": "by-hand", "verb": "Abort", "by": whoami(shared_ground.kubectl), "reason": "there is none"}
-    body = {**three[1], "spec": {"requests": [entry]}}
-    text = json.dumps(body)
-    shared_ground.kubectl.run("apply", "--server-side", "--field-manager=modelcycle-cli", "-f", "-", stdin=text)
+    added = json.dumps([{"op": "add", "path": "/spec/requests", "value": [entry]}])
+    shared_ground.kubectl.run("patch", "modeldeployment", "git", "--type=json", "-p", added)
     answered = shared_ground.kubectl.wait("modeldeployment", "git", lambda o: bool(o["status"].get("requests")), 60)
     assert [(r["id"], r["result"]) for r in answered["status"]["requests"]] == [("by-hand", "Refused")]
     unmoved(shared_ground.kubectl, 5, lambda: sync(shared_ground.kubectl, *three))

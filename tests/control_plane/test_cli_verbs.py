@@ -135,6 +135,101 @@ def test_git_takes_its_own_entry_away_although_people_wrote_meanwhile(world: Wor
     assert world.entries() == [("Abort", "anna")]
 
 
+APPLIES = {
+    "kubectl": (),
+    "kubectl --server-side": ("--server-side",),
+    "Argo CD": ("--field-manager=argocd-controller",),
+    "Flux": ("--server-side", "--force-conflicts", "--field-manager=kustomize-controller"),
+}
+"""How those who apply a whole object do it: kubectl and Argo CD on the client side by default."""
+VERBS = ("promote", "promote --full --reason known", "abort", "retry", "approve")
+SPEC = {"server": {"replicas": 2}, "strategy": {"canary": {"guardWindow": "45s"}}}
+
+
+class Applied(World):
+    """A ModelDeployment that somebody applies whole, with something for every verb to be about."""
+
+    def __init__(self, kubectl: Kubectl, kubeconfig: Path, namespace: str, how: tuple[str, ...]) -> None:
+        super().__init__(kubectl, kubeconfig, namespace)
+        self.how = how
+        self.spec: Object = {**SPEC, "model": state("canary")["spec"]["model"], "progressDeadlineSeconds": 700}
+        self.apply_whole()
+        self.answer(**{**state("canary")["status"], "rejected": state("rejected")["status"]["rejected"]})
+
+    def apply_whole(self, **changes: Any) -> None:
+        self.spec = {name: value for name, value in {**self.spec, **changes}.items() if value is not None}
+        obj = {**in_git(), "spec": self.spec}
+        self.kubectl("apply", *self.how, "-n", self.namespace, "-f", "-", stdin=json.dumps(obj))
+
+    def verb(self, words: str) -> None:
+        """One verb, and the operator's answer to it."""
+        done = self.plugin(*words.split(), "scrap", "--wait", "0")
+        assert done.returncode == 0, f"{words}: {done.stderr}"
+        executed = self.read()["status"].get("requests", [])
+        new = [e for e in self.read()["spec"]["requests"] if e["id"] not in {x["id"] for x in executed}]
+        assert len(new) == 1
+        ended = {"at": "2026-11-25T08:00:00Z", "result": "Executed", "message": "done"}
+        self.answer(requests=[*executed, {**new[0], **ended}])
+
+    def holds(self) -> None:
+        """The spec is what was applied, with the schema's defaults, and one request beside it."""
+        spec = self.read()["spec"]
+        assert len(spec.pop("requests")) == 1
+        assert spec["model"] == self.spec["model"]
+        assert spec["server"]["replicas"] == self.spec["server"]["replicas"]
+        assert spec["strategy"]["canary"]["guardWindow"] == self.spec["strategy"]["canary"]["guardWindow"]
+        assert spec["progressDeadlineSeconds"] == self.spec.get("progressDeadlineSeconds", 600)
+
+
+@pytest.mark.parametrize("how", APPLIES.values(), ids=APPLIES)
+def test_every_verb_twice_leaves_the_rest_of_the_spec(
+    kubectl: Kubectl, control_plane: Path, namespace: str, how: tuple[str, ...]
+) -> None:
+    world = Applied(kubectl, control_plane, namespace, how)
+    for words in VERBS * 2:
+        world.verb(words)
+        world.holds()
+    world.apply_whole(model={**world.spec["model"], "digest": f"sha256:{'5' * 64}"}, progressDeadlineSeconds=None)
+    world.holds()
+    world.verb("abort")
+    world.holds()
+
+
+@pytest.mark.parametrize("how", [APPLIES["kubectl"], APPLIES["Argo CD"]], ids=["kubectl", "Argo CD"])
+def test_an_object_whose_spec_an_earlier_plugin_took_over_heals_with_the_next_verb(
+    kubectl: Kubectl, control_plane: Path, namespace: str, how: tuple[str, ...]
+) -> None:
+    world = Applied(kubectl, control_plane, namespace, how)
+    entry = {"id": "a", "verb": "Abort", "digest": DIGEST, "by": json.loads(whoami(kubectl))}
+    taken = {**in_git(), "spec": {"requests": [entry]}}
+    options = ("--server-side", "--force-conflicts", "--field-manager=modelcycle-cli")
+    kubectl("apply", *options, "-n", namespace, "-f", "-", stdin=json.dumps(taken))
+    managers = {m["manager"]: m["fieldsV1"] for m in managed(world)}
+    assert "f:model" in managers["modelcycle-cli"]["f:spec"], "the apply took nothing over: this test shows nothing"
+    world.answer(requests=[{**entry, "at": "2026-11-25T08:00:00Z", "result": "Executed", "message": "done"}])
+    for words in VERBS:
+        world.verb(words)
+        world.holds()
+    # Who applies can take a field away again, on either side.
+    world.apply_whole(progressDeadlineSeconds=None)
+    world.holds()
+    world.apply_whole(progressDeadlineSeconds=800)
+    world.how = ("--server-side",)
+    world.apply_whole()
+    world.apply_whole(progressDeadlineSeconds=None)
+    world.holds()
+
+
+def managed(world: World) -> list[Object]:
+    how = ("get", "modeldeployment", "scrap", "-n", world.namespace, "--show-managed-fields", "-o", "json")
+    found: list[Object] = json.loads(world.kubectl(*how))["metadata"]["managedFields"]
+    return [m for m in found if "subresource" not in m]
+
+
+def whoami(kubectl: Kubectl) -> str:
+    return kubectl("auth", "whoami", "-o", 'jsonpath="{.status.userInfo.username}"')
+
+
 def test_the_same_wish_twice_is_one_entry(world: World) -> None:
     for _ in range(2):
         done = world.plugin("promote", "scrap", "--as", "anna", "--wait", "0")
@@ -207,3 +302,21 @@ def test_status_and_explain_read_the_cluster(world: World) -> None:
     assert "setWeight 5 | >analysis<" in world.plugin("explain", "mdep/scrap").stdout
     (explained,) = json.loads(world.plugin("explain", "scrap", "-o", "json").stdout)
     assert explained["title"].startswith(f"ModelDeployment {world.namespace}/scrap")
+
+
+def test_keygen_keeps_the_trust_of_namespaces_that_an_admin_applied(world: World) -> None:
+    trust = {
+        "apiVersion": "v1",
+        "kind": "ConfigMap",
+        "metadata": {"name": "modelcycle-trust", "namespace": world.namespace},
+        "data": {"plant-8": "a key", "plant-9": "another"},
+    }
+    world.kubectl("apply", "-f", "-", stdin=json.dumps(trust))
+    for secret in ("first", "second"):
+        done = world.plugin("keygen", "--secret", secret, "--operator-namespace", world.namespace)
+        assert done.returncode == 0, done.stderr
+    found = json.loads(
+        world.kubectl("get", "configmap", "modelcycle-trust", "-n", world.namespace, "-o", "jsonpath={.data}")
+    )
+    assert {name: found[name] for name in ("plant-8", "plant-9")} == trust["data"]
+    assert found[world.namespace].count("BEGIN PUBLIC KEY") == 2

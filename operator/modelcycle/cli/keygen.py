@@ -12,12 +12,16 @@ from typing import Any, Final
 
 import yaml
 
-from modelcycle.cli.kubectl import Existing, Kubectl, Missing, NotAllowed
+from modelcycle.cli.kubectl import Existing, Kubectl, Missing, NotAllowed, Outdated
 from modelcycle_bundle import layout
 
 SECRET: Final = "modelcycle-signing-key"
 OPERATOR_NAMESPACE: Final = "modelcycle-system"
 TRUST: Final = "modelcycle-trust"
+MANAGER: Final = "modelcycle-keygen"
+"""Field manager of trust entries."""
+ATTEMPTS: Final = 8
+"""Writes that are tried while others write the same ConfigMap."""
 _LABELS: Final = {"app.kubernetes.io/name": "modelcycle"}
 
 
@@ -100,20 +104,25 @@ def _unusable(place: Place, why: str) -> KeygenError:
 
 def _ensure_trust(kubectl: Kubectl, place: Place, public_pem: str, say: Callable[[str], None]) -> None:
     where = f"configmap/{TRUST} in namespace {place.operator_namespace}"
-    # One manager per namespace: an apply removes what its manager applied before and leaves out now.
-    manager = f"modelcycle-keygen-{place.namespace}"
     text = public_pem
     try:
-        trusted = _trusted(kubectl, place)
-        if _holds(trusted, public_pem):
-            say(f"{where} already trusts it for namespace {place.namespace}")
-            return
-        text = "\n".join(part.strip() for part in (trusted, public_pem) if part.strip()) + "\n"
-        kubectl.apply(_trust(place, text), manager)
+        for attempt in range(1, ATTEMPTS + 1):
+            found = kubectl.get("configmap", place.operator_namespace, TRUST)
+            trusted = str(((found or {}).get("data") or {}).get(place.namespace, ""))
+            if _holds(trusted, public_pem):
+                say(f"{where} already trusts it for namespace {place.namespace}")
+                return
+            text = "\n".join(part.strip() for part in (trusted, public_pem) if part.strip()) + "\n"
+            try:
+                _write_trust(kubectl, place, found, text)
+                break
+            except (Existing, Outdated):
+                if attempt == ATTEMPTS:
+                    raise
     except NotAllowed as error:
         raise TrustNotWritten(
-            f"you may not write {where}. Ask an admin to add this entry with"
-            f" kubectl apply --server-side --field-manager={manager} -f -",
+            f"you may not write {where}. Ask an admin to add this entry with kubectl patch configmap {TRUST}"
+            f" -n {place.operator_namespace} --type=merge --patch-file=FILE, or kubectl create -f FILE when there is none",
             _yaml(_trust(place, text)),
         ) from error
     except Missing as error:
@@ -125,9 +134,13 @@ def _ensure_trust(kubectl: Kubectl, place: Place, public_pem: str, say: Callable
     say(f"{where} now trusts it for namespace {place.namespace}")
 
 
-def _trusted(kubectl: Kubectl, place: Place) -> str:
-    found = kubectl.get("configmap", place.operator_namespace, TRUST)
-    return str((found or {}).get("data", {}).get(place.namespace, ""))
+def _write_trust(kubectl: Kubectl, place: Place, found: Mapping[str, Any] | None, text: str) -> None:
+    """Write this namespace's entry and no other. Raises Existing or Outdated when somebody else wrote meanwhile."""
+    if found is None:
+        kubectl.create(_trust(place, text))
+        return
+    change = {"metadata": {"resourceVersion": found["metadata"]["resourceVersion"]}, "data": {place.namespace: text}}
+    kubectl.merge("configmap", place.operator_namespace, TRUST, change, MANAGER)
 
 
 def _holds(trusted: str, public_pem: str) -> bool:

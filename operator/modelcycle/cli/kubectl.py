@@ -1,4 +1,4 @@
-"""The user's kubectl as a subprocess. Owns its arguments and what its failures mean; bodies go by stdin, never by argument."""
+"""The user's kubectl as a subprocess. Owns its arguments and what its failures mean; Secrets go by stdin, never by argument."""
 
 import json
 import subprocess
@@ -86,18 +86,21 @@ class Kubectl:
         """Raises Existing when the name is taken."""
         self.run("create", "--filename", "-", stdin=json.dumps(body))
 
-    def apply(self, body: Mapping[str, Any], manager: str, *options: str) -> None:
-        """Server-side apply as `manager`. Raises Outdated when the body's resourceVersion is not the latest."""
-        self.run(
-            "apply",
-            "--server-side",
-            "--force-conflicts",
-            f"--field-manager={manager}",
-            *options,
-            "--filename",
-            "-",
-            stdin=json.dumps(body),
-        )
+    def patch(
+        self, kind: str, namespace: str, name: str, operations: Sequence[Mapping[str, Any]], manager: str, *options: str
+    ) -> None:
+        """JSON patch as `manager`, which owns what it adds and nothing else. Raises Outdated when the resourceVersion is not the latest."""
+        self._patch("json", operations, manager, kind, name, "--namespace", namespace, *options)
+
+    def merge(
+        self, kind: str, namespace: str, name: str, change: Mapping[str, Any], manager: str, *options: str
+    ) -> None:
+        """JSON merge patch, otherwise like `patch`."""
+        self._patch("merge", change, manager, kind, name, "--namespace", namespace, *options)
+
+    def _patch(self, form: str, body: Any, manager: str, *arguments: str) -> None:
+        # Patches hold no secret, and kubectl takes them from an argument or a file only.
+        self.run("patch", *arguments, f"--type={form}", f"--field-manager={manager}", f"--patch={json.dumps(body)}")
 
     def whoami(self) -> str:
         """The user's name as the API server knows it."""

@@ -1,11 +1,12 @@
-"""What the verbs write: one more entry in `spec.requests` of a ModelDeployment, by server-side apply.
+"""What the verbs write: one more entry in `spec.requests` of a ModelDeployment, by a JSON patch that names nothing else.
 
 Owns which digest a verb is about, the entry's form, and that nobody's entry gets lost. Never writes another field, and never an entry
-under another name than the user's: the API server would refuse it.
+under another name than the user's: the API server would refuse it. Never applies: `kubectl apply --server-side` takes over every field
+that somebody applied on the client side, and the next apply removes what it leaves out.
 """
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
@@ -17,6 +18,8 @@ from modelcycle.cli.views import Entry, Object, items, part, short, text
 
 MANAGER: Final = "modelcycle-cli"
 """Field manager of the entries; Flux takes over those that start with `kubectl`."""
+CLIENT_SIDE: Final = "kubectl-client-side-apply"
+"""Field manager under which kubectl applies on the client side, and from which kubectl, Argo CD and Flux migrate."""
 LIMIT: Final = 32
 """Entries that the schema allows."""
 ATTEMPTS: Final = 8
@@ -24,6 +27,10 @@ ATTEMPTS: Final = 8
 _KIND: Final = "modeldeployment.modelcycle.dev"
 _SHORTEST: Final = 8
 _WHOLE: Final = re.compile(r"^sha256:[0-9a-f]{64}$")
+
+
+Operation = Mapping[str, Any]
+"""One operation of a JSON patch (RFC 6902)."""
 
 
 class Refusal(Exception):
@@ -67,7 +74,7 @@ def find(kubectl: Kubectl, target: Target) -> Object:
 
 
 def ask(kubectl: Kubectl, target: Target, wanted: Wanted, new_id: Callable[[], str], *options: str) -> Asked:
-    """Add the entry, once. `options` go to kubectl apply. Raises Refusal, or KubectlError as the API server says it."""
+    """Add the entry, once. `options` go to kubectl patch. Raises Refusal, or KubectlError as the API server says it."""
     for attempt in range(1, ATTEMPTS + 1):
         obj = find(kubectl, target)
         entry = Entry(new_id(), wanted.verb, subject(obj, wanted), wanted.by, wanted.reason)
@@ -75,7 +82,7 @@ def ask(kubectl: Kubectl, target: Target, wanted: Wanted, new_id: Callable[[], s
         if same is not None:
             return Asked(same, is_new=False)
         try:
-            kubectl.apply(body(obj, entry), MANAGER, *options)
+            kubectl.patch(_KIND, target.namespace, target.name, patch(obj, entry), MANAGER, *options)
         except Outdated:
             if attempt == ATTEMPTS:
                 raise
@@ -89,23 +96,62 @@ def new_id(now: datetime, entropy: bytes) -> str:
     return f"{now:%Y%m%dt%H%M%Sz}-{entropy.hex()}"
 
 
-def body(obj: Object, entry: Entry) -> Mapping[str, Any]:
-    """The apply that adds `entry`. An apply takes away what its manager leaves out: so our executed entries go, the others stay.
+def patch(obj: Object, entry: Entry) -> Sequence[Operation]:
+    """The JSON patch that adds `entry` to `obj` as it was read. Our executed entries go, nobody else's field or entry is touched.
 
-    Entries of other managers are not repeated: they stay without us, and Git may still take its own away. Raises Refusal when full.
+    Raises Refusal when the list is full.
     """
-    waiting = {p.id for p in views.pending(obj)}
-    ours = _owned(obj)
     entries = items(part(obj, "spec"), "requests")
-    kept = [e for e in entries if e.get("id") in waiting & ours]
-    if len([e for e in entries if e.get("id") not in ours]) + len(kept) >= LIMIT:
+    waiting = {p.id for p in views.pending(obj)}
+    done = [at for at, e in enumerate(entries) if e.get("id") in _owned(obj) - waiting]
+    if len(entries) - len(done) >= LIMIT:
         raise Refusal(f"spec.requests is full ({LIMIT} entries): remove executed ones from Git, or withdraw some")
-    meta = obj["metadata"]
+    added = _written(entry)
+    return [
+        # Replaced by itself: the API server answers Conflict when somebody wrote the object meanwhile.
+        {"op": "replace", "path": "/metadata/resourceVersion", "value": obj["metadata"]["resourceVersion"]},
+        *_handed_back(obj),
+        *({"op": "remove", "path": f"/spec/requests/{at}"} for at in reversed(done)),
+        {"op": "add", "path": "/spec/requests/-", "value": added}
+        if entries
+        else {"op": "add", "path": "/spec/requests", "value": [added]},
+    ]
+
+
+def _handed_back(obj: Object) -> Sequence[Operation]:
+    """Give back what an apply of an earlier plugin took over from whoever applies on the client side: all but the requests."""
+    managers = items(obj["metadata"], "managedFields")
+    taken = [m for m in managers if m.get("manager") == MANAGER and m.get("operation") == "Apply" and _not_requests(m)]
+    if not taken:
+        return ()
+    kept = [m for m in managers if m not in taken]
+    theirs = next((m for m in kept if m.get("manager") == CLIENT_SIDE and not m.get("subresource")), None)
+    merged: Mapping[str, Any] = part(theirs, "fieldsV1") if theirs else {}
+    for m in taken:
+        merged = _union(merged, _not_requests(m))
+    entry = {
+        **(theirs or {key: taken[0][key] for key in ("apiVersion", "time", "fieldsType") if key in taken[0]}),
+        "manager": CLIENT_SIDE,
+        "operation": "Update",
+        "fieldsV1": merged,
+    }
+    kept = [m for m in kept if m is not theirs]
+    return ({"op": "replace", "path": "/metadata/managedFields", "value": [*kept, entry]},)
+
+
+def _not_requests(manager: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The fields of a manager but the requests; empty when it has no other."""
+    fields = part(manager, "fieldsV1")
+    spec = {name: value for name, value in part(fields, "f:spec").items() if name not in (".", "f:requests")}
+    others = {name: value for name, value in fields.items() if name != "f:spec"}
+    return others | ({"f:spec": spec} if spec else {})
+
+
+def _union(one: Mapping[str, Any], other: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Both sets of fields in the form of `fieldsV1`."""
     return {
-        "apiVersion": obj["apiVersion"],
-        "kind": obj["kind"],
-        "metadata": {"name": meta["name"], "namespace": meta["namespace"], "resourceVersion": meta["resourceVersion"]},
-        "spec": {"requests": [*kept, _written(entry)]},
+        name: _union(one[name], other[name]) if name in one and name in other else one.get(name, other.get(name))
+        for name in (*one, *(name for name in other if name not in one))
     }
 
 
@@ -171,7 +217,7 @@ def _written(entry: Entry) -> dict[str, str]:
 
 
 def _owned(obj: Object) -> set[str]:
-    """Ids of the entries that MANAGER applied, as the API server keeps book of it."""
+    """Ids of the entries that MANAGER wrote, as the API server keeps book of it."""
     applied = [m for m in items(obj["metadata"], "managedFields") if m.get("manager") == MANAGER]
     return {
         str(e["id"])

@@ -36,18 +36,29 @@ elif args[0] == "get":
     guard("get", kind, namespace)
     found = path(kind, namespace, name)
     print(found.read_text() if found.exists() else "", end="")
+elif args[0] == "patch":
+    kind, name, namespace = args[1], args[2], args[4]
+    guard("patch", kind, namespace)
+    change = json.loads(next(a for a in args if a.startswith("--patch="))[len("--patch="):])
+    held = json.loads(path(kind, namespace, name).read_text())
+    stale = (root / "stale")
+    if stale.exists():
+        stale.unlink()
+        fail("Error from server (Conflict): the object has been modified; please apply your changes to the latest version")
+    assert "--type=merge" in args and change["metadata"]["resourceVersion"] == held["metadata"]["resourceVersion"]
+    held["data"] = {{**held["data"], **change["data"]}}
+    path(kind, namespace, name).write_text(json.dumps(held))
 else:
     body = json.loads(sys.stdin.read())
     kind, meta = body["kind"], body["metadata"]
     guard(args[0], kind, meta["namespace"])
     target = path(kind, meta["namespace"], meta["name"])
-    if args[0] == "create":
+    if target.exists():
+        fail("Error from server (AlreadyExists): exists")
+    if "stringData" in body:
         import base64
-        if target.exists():
-            fail("Error from server (AlreadyExists): exists")
         body["data"] = {{k: base64.b64encode(v.encode()).decode() for k, v in body.pop("stringData").items()}}
-    elif target.exists():
-        body["data"] = {{**json.loads(target.read_text())["data"], **body["data"]}}
+    body["metadata"]["resourceVersion"] = "7"
     target.write_text(json.dumps(body))
 """
 
@@ -124,14 +135,24 @@ def test_other_namespaces_and_older_keys_stay_trusted(plugin: Plugin) -> None:
     assert plugin.trusted("plant-7") == (plugin.public_key("plant-7"), plugin.public_key("plant-7", "next-key"))
 
 
-def test_each_namespace_is_applied_by_a_manager_of_its_own(plugin: Plugin) -> None:
+def test_an_entry_is_patched_in_and_nothing_is_applied(plugin: Plugin) -> None:
     plugin.run("keygen", "-n", "plant-7")
-    applied = [call for call in map(json.loads, (plugin.root / "calls").read_text().splitlines()) if call[0] == "apply"]
-    assert "--field-manager=modelcycle-keygen-plant-7" in applied[0]
+    plugin.run("keygen", "-n", "plant-8")
+    calls = [json.loads(line) for line in (plugin.root / "calls").read_text().splitlines()]
+    assert [call[0] for call in calls if call[0] not in ("get", "config")] == ["create", "create", "create", "patch"]
+    (patch,) = [call for call in calls if call[0] == "patch"]
+    assert "--field-manager=modelcycle-keygen" in patch
+
+
+def test_an_entry_that_somebody_writes_meanwhile_is_read_again(plugin: Plugin) -> None:
+    plugin.run("keygen", "-n", "plant-7")
+    (plugin.root / "stale").touch()
+    done = plugin.run("keygen", "-n", "plant-8")
+    assert (done.returncode, plugin.trusted("plant-8")) == (0, (plugin.public_key("plant-8"),)), done.stderr
 
 
 def test_without_the_right_to_trust_prints_the_entry_for_an_admin(plugin: Plugin) -> None:
-    plugin.deny(("apply", "configmap"))
+    plugin.deny(("create", "configmap"), ("patch", "configmap"))
     done = plugin.run("keygen", "-n", "plant-7")
     assert done.returncode == 1
     assert "admin" in done.stderr

@@ -1,5 +1,7 @@
-"""Which digest a verb is about, and that an apply keeps everybody's entries."""
+"""Which digest a verb is about, and that a patch keeps everybody's entries."""
 
+import copy
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -9,7 +11,7 @@ import yaml
 
 from modelcycle.api.rollout import Verb, parse_requests
 from modelcycle.cli import requests
-from modelcycle.cli.requests import MANAGER, Refusal, Wanted
+from modelcycle.cli.requests import CLIENT_SIDE, MANAGER, Refusal, Wanted
 from modelcycle.cli.views import Entry
 
 STATES = Path(__file__).parents[2] / "states" / "modeldeployment"
@@ -95,39 +97,91 @@ def with_requests(*applied_by: tuple[str, str], executed: tuple[str, ...] = ()) 
     obj = state("canary")
     obj["spec"]["requests"] = [{"id": i, "verb": "Abort", "digest": CANARY, "by": "ben"} for i, _ in applied_by]
     obj["metadata"]["managedFields"] = [
-        {"manager": manager, "operation": "Apply", "fieldsV1": {"f:spec": {"f:requests": {f'k:{{"id":"{i}"}}': {}}}}}
+        {"manager": manager, "operation": "Update", "fieldsV1": {"f:spec": {"f:requests": {f'k:{{"id":"{i}"}}': {}}}}}
         for i, manager in applied_by
     ]
     obj["status"]["requests"] = [{"id": i, "result": "Executed"} for i in executed]
     return obj
 
 
+def patched(obj: Object, operations: Sequence[Mapping[str, Any]]) -> Object:
+    """The object after a JSON patch of the operations that the plugin uses."""
+    result: Object = copy.deepcopy(obj)
+    for operation in operations:
+        *way, last = operation["path"].strip("/").split("/")
+        at: Any = result
+        for name in way:
+            at = at[int(name)] if isinstance(at, list) else at[name]
+        match operation["op"], at:
+            case "remove", list():
+                del at[int(last)]
+            case "add", list() if last == "-":
+                at.append(operation["value"])
+            case "add" | "replace", dict():
+                assert operation["op"] == "add" or last in at
+                at[last] = operation["value"]
+            case _:
+                raise AssertionError(operation)
+    return result
+
+
 def written(obj: Object, identity: str = "new") -> list[str]:
-    body = requests.body(obj, entry(identity))
-    assert body["metadata"]["resourceVersion"] == obj["metadata"]["resourceVersion"]
-    assert [*body["spec"]] == ["requests"]
-    return [e["id"] for e in body["spec"]["requests"]]
+    after = patched(obj, requests.patch(obj, entry(identity)))
+    assert {**after["spec"], "requests": None} == {**obj["spec"], "requests": None}
+    return [e["id"] for e in after["spec"]["requests"]]
 
 
-def test_an_apply_keeps_our_waiting_entries_and_drops_the_executed_ones() -> None:
-    assert written(with_requests(("a", MANAGER), ("b", MANAGER), executed=("a",))) == ["b", "new"]
+def test_our_waiting_entries_are_kept_and_the_executed_ones_go() -> None:
+    assert written(with_requests(("a", MANAGER), ("b", MANAGER), ("c", MANAGER), executed=("a", "c"))) == ["b", "new"]
 
 
 def test_entries_of_others_are_theirs() -> None:
-    obj = with_requests(("git", "kustomize-controller"), ("a", MANAGER))
-    assert written(obj) == ["a", "new"]
+    obj = with_requests(("git", "kustomize-controller"), ("a", MANAGER), executed=("git",))
+    assert written(obj) == ["git", "a", "new"]
+
+
+def test_a_list_that_is_not_there_is_made() -> None:
+    obj = state("canary")
+    obj["spec"].pop("requests", None)
+    assert written(obj) == ["new"]
 
 
 def test_a_full_list_is_refused_before_the_api_server_does() -> None:
     full = with_requests(*((f"r{n}", MANAGER) for n in range(32)))
     with pytest.raises(Refusal, match="full"):
-        requests.body(full, entry("new"))
+        requests.patch(full, entry("new"))
     room = with_requests(*((f"r{n}", MANAGER) for n in range(32)), executed=("r0",))
     assert len(written(room)) == 32
 
 
+def test_what_an_earlier_plugin_took_over_goes_back_to_kubectls_own_apply() -> None:
+    obj = with_requests(("a", MANAGER))
+    seen: Object = {
+        "f:metadata": {"f:annotations": {".": {}}},
+        "f:spec": {"f:model": {"f:uri": {}}, "f:requests": {"x": {}}},
+    }
+    newer: Object = {"f:spec": {"f:model": {"f:digest": {}}}}
+    obj["metadata"]["managedFields"] += [
+        {"manager": MANAGER, "operation": "Apply", "apiVersion": "v", "time": "t", "fieldsV1": seen},
+        {"manager": CLIENT_SIDE, "operation": "Update", "apiVersion": "v", "time": "u", "fieldsV1": newer},
+    ]
+    after = patched(obj, requests.patch(obj, entry("new")))["metadata"]["managedFields"]
+    assert [(m["manager"], m["operation"]) for m in after] == [(MANAGER, "Update"), (CLIENT_SIDE, "Update")]
+    assert after[1]["fieldsV1"] == {
+        "f:spec": {"f:model": {"f:digest": {}, "f:uri": {}}},
+        "f:metadata": {"f:annotations": {".": {}}},
+    }
+
+
+def test_an_apply_of_requests_alone_took_nothing_over() -> None:
+    obj = with_requests(("a", MANAGER))
+    obj["metadata"]["managedFields"][0]["operation"] = "Apply"
+    assert not [o for o in requests.patch(obj, entry("new")) if o["path"] == "/metadata/managedFields"]
+
+
 def test_what_is_written_is_what_the_operator_reads() -> None:
-    (parsed,) = parse_requests(requests.body(state("canary"), entry("new"))["spec"]["requests"])
+    obj = state("canary")
+    (parsed,) = parse_requests(patched(obj, requests.patch(obj, entry("new")))["spec"]["requests"])
     assert (parsed.id, parsed.verb, parsed.digest, parsed.by, parsed.reason) == (
         "new",
         Verb.PROMOTE,
