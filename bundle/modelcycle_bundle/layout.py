@@ -39,6 +39,10 @@ PVC_MOUNT: Final = "/var/run/modelcycle/pvc"
 POINTER_FILE: Final = "latest.json"
 """Last part of a data URI that names the table instead of being it (modelcycle_training.data)."""
 
+STORE_ENV_PREFIX: Final = "STORE_"
+"""Before every key of a store Secret in a pod's environment: users name the Secret, and no key of theirs is to mean anything to the loader
+or to Python (LD_PRELOAD, PYTHONPATH) before the program chooses which ones it takes (modelcycle_bundle.credentials)."""
+
 TASK_ENV: Final = "MODELCYCLE_TASK"
 """Environment variable that carries a task as JSON (modelcycle_bundle.contract)."""
 

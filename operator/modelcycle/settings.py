@@ -3,6 +3,8 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from modelcycle.kube.pods import DEFAULT_USER
+
 
 class SettingsError(ValueError):
     """A variable is missing or unusable; the text names it and says what to set."""
@@ -17,6 +19,10 @@ class Settings:
     operator_namespace: str = "modelcycle-system"
     watch_namespace: str | None = None
     """None watches the whole cluster."""
+    allowed_server_images: tuple[str, ...] = ("*",)
+    """Patterns (`*`, `?`, `[...]`, matched with the whole name, `*` takes `/` too) for `spec.server.image`; `*` allows any."""
+    pod_user: int | None = DEFAULT_USER
+    """User, group and fsGroup of the pods we make; None leaves them out, for platforms whose admission gives each namespace a range."""
     extra_estimators: tuple[str, ...] = ()
     http_port: int = 8082
     """`/healthz`, `/readyz`, `/metrics`."""
@@ -51,6 +57,9 @@ def from_environment(env: Mapping[str, str]) -> Settings:
         except ValueError as error:
             raise SettingsError(f"{name}={text!r} is not a number") from error
 
+    def words(name: str) -> tuple[str, ...]:
+        return tuple(word.strip() for word in env.get(name, "").split(",") if word.strip())
+
     log_format = env.get("MODELCYCLE_LOG_FORMAT", "json")
     if log_format not in ("json", "text"):
         raise SettingsError(f"MODELCYCLE_LOG_FORMAT={log_format!r} is neither json nor text")
@@ -59,7 +68,9 @@ def from_environment(env: Mapping[str, str]) -> Settings:
         serving_image=required("MODELCYCLE_SERVING_IMAGE"),
         operator_namespace=env.get("MODELCYCLE_NAMESPACE", "modelcycle-system"),
         watch_namespace=env.get("MODELCYCLE_WATCH_NAMESPACE") or None,
-        extra_estimators=tuple(e.strip() for e in env.get("MODELCYCLE_EXTRA_ESTIMATORS", "").split(",") if e.strip()),
+        allowed_server_images=words("MODELCYCLE_ALLOWED_SERVER_IMAGES") or ("*",),
+        pod_user=_pod_user(env.get("MODELCYCLE_POD_USER", "").strip()),
+        extra_estimators=words("MODELCYCLE_EXTRA_ESTIMATORS"),
         http_port=int(number("MODELCYCLE_HTTP_PORT", 8082)),
         workers=int(number("MODELCYCLE_WORKERS", 4)),
         resync_seconds=number("MODELCYCLE_RESYNC_SECONDS", 600.0),
@@ -69,3 +80,15 @@ def from_environment(env: Mapping[str, str]) -> Settings:
         prometheus_url=env.get("MODELCYCLE_PROMETHEUS_URL") or None,
         log_format=log_format,
     )
+
+
+def _pod_user(text: str) -> int | None:
+    if text == "platform":
+        return None
+    if not text:
+        return DEFAULT_USER
+    if not text.isdecimal() or int(text) == 0:
+        raise SettingsError(
+            f"MODELCYCLE_POD_USER={text!r}: give a user id above 0, or `platform` to leave user, group and fsGroup to its admission"
+        )
+    return int(text)

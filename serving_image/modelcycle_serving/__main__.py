@@ -12,7 +12,7 @@ from pathlib import Path
 
 import uvloop
 
-from modelcycle_bundle import layout
+from modelcycle_bundle import credentials, layout
 from modelcycle_bundle.metric_names import METRICS_PORT, SERVING_PORT
 from modelcycle_bundle.traffic import VOLUME_DIR, VOLUME_FILE
 from modelcycle_serving import logs
@@ -36,7 +36,9 @@ def main(arguments: Sequence[str], environment: Mapping[str, str]) -> int:
     if parsed.command == "fetch":
         from modelcycle_serving import fetching
 
-        return fetching.run(parsed.trust, parsed.destination, environment)
+        given = credentials.of_store(environment)
+        os.environ.update(given)  # the client library of stores reads some by itself
+        return fetching.run(parsed.trust, parsed.destination, {**environment, **given})
     if (parsed.tls_cert is None) != (parsed.tls_key is None):
         parser.error("--tls-cert and --tls-key go together")
     from modelcycle_serving.server import Config, serve

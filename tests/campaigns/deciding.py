@@ -21,6 +21,7 @@ from modelcycle.deployment.status import Stage
 from modelcycle.deployment.world import World
 from modelcycle.engine.plan import Key, WriteStatus
 from modelcycle.metrics.port import RunId, RunSample, Series
+from modelcycle.settings import Settings
 from modelcycle.stats.evidence import Counts
 from modelcycle_bundle import metric_names as names
 
@@ -44,8 +45,7 @@ async def _waiting_world(replicas: int) -> World:
     await lab.run(seconds=60, until=lambda: lab.status.get("canary", {}).get("step") == ANALYSIS_STEP)
     world = await observe(
         lab.kube,
-        "modelcycle-system",
-        lab.serving_image,
+        Settings("t", lab.serving_image),
         Key("ModelDeployment", NAMESPACE, "scrap"),
         lab.now,
         lambda key, spec, state: Reading(lab.arms.latest(key)),

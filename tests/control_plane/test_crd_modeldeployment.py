@@ -12,6 +12,7 @@ from modelcycle.deployment import manifests
 from modelcycle.deployment.compare import holds
 from modelcycle.deployment.revision import Target
 from modelcycle.deployment.status import RevisionRef
+from modelcycle.deployment.world import PodDefaults
 from modelcycle.kube.errors import ApiError
 from modelcycle.kube.kinds import CONFIG_MAP, CONTROLLER_REVISION, DEPLOYMENT, MODEL_DEPLOYMENT, SERVICE
 from modelcycle.kube.port import Kube
@@ -136,7 +137,7 @@ async def test_rendered_children_are_accepted_and_need_no_second_apply(rest_kube
     owner = await rest_kube.create(MODEL_DEPLOYMENT, namespace, deployment(ACCEPTED["minimal"]))
     uid = owner["metadata"]["uid"]
     target = Target("pvc://models/scrap", DIGEST, None, None, {"cpu": "0.5", "memory": "1024Mi"}, {"memory": "2048Mi"})
-    template = manifests.pod_template("scrap", uid, target.hash, target, "localhost/serving:dev")
+    template = manifests.pod_template("scrap", uid, target.hash, target, PodDefaults("localhost/serving:dev"))
     ref = RevisionRef(target.hash, 1, target.digest, target.uri)
     children = [
         (SERVICE, manifests.service(namespace, "scrap", uid, manifests.NO_REVISION)),

@@ -74,6 +74,7 @@ class Lab:
     behaviours: dict[str, Behaviour] = field(default_factory=dict)
     """By digest; an absent one is healthy."""
     serving_image: str = IMAGE
+    allowed_server_images: tuple[str, ...] = ("*",)
     now: datetime = datetime(2026, 11, 24, 8, 0, tzinfo=UTC)
     recorder: Silent = field(default_factory=Silent)
     passes: int = 0
@@ -136,7 +137,12 @@ class Lab:
 
     async def plan(self) -> Plan | None:
         """What a fresh operator process would do now; None when the object is gone."""
-        settings = Settings(training_image="t", serving_image=self.serving_image, operator_namespace=SYSTEM)
+        settings = Settings(
+            training_image="t",
+            serving_image=self.serving_image,
+            operator_namespace=SYSTEM,
+            allowed_server_images=self.allowed_server_images,
+        )
         samplers = {Source.PODS: cast(Sampler[Key], self.arms)}
         reconciler = DeploymentReconciler(self.kube, settings, samplers)
         world = await reconciler.observe(Key("ModelDeployment", NAMESPACE, NAME), self.now)

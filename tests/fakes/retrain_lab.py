@@ -24,6 +24,7 @@ from modelcycle.drift.retrain_state import RetrainState, RetrainWish, from_plain
 from modelcycle.engine.executor import Executor, Result
 from modelcycle.engine.plan import Action, Apply, Create, Key, Plan
 from modelcycle.experiment.reconciler import ExperimentReconciler
+from modelcycle.jobs.manifests import JobDefaults
 from modelcycle.kube.errors import ApiError
 from modelcycle.kube.kinds import CONFIG_MAP, DRIFT_MONITOR, EXPERIMENT, JOB, MODEL_DEPLOYMENT
 from modelcycle_bundle.contract import InspectResult, InspectTask, TrialResult, TrialTask
@@ -35,6 +36,7 @@ NEW_TABLE = "s3://factory/scrap/2026-11-23.csv"
 NEW_DIGEST = "sha256:" + "e" * 64
 LIVE_MODEL = "sha256:" + "1" * 64
 STORED = "counts"
+JOBS = JobDefaults("localhost/t@sha256:1")
 WISH = RetrainWish(
     "3c9e1f", Priority.P2, START - timedelta(hours=1), START, "temperature above 85: 2 % -> 19 % (PSI 0.41)"
 )
@@ -110,7 +112,7 @@ class Lab:
         stored = await self.kube.get(CONFIG_MAP, NAMESPACE, STORED)
         assert raw is not None
         state = from_plain(json.loads(stored["data"]["retrain"])) if stored else RetrainState()
-        world = await observe(self.kube, "localhost/t@sha256:1", driftmonitor.parse(raw), target, state, self.now)
+        world = await observe(self.kube, JOBS, driftmonitor.parse(raw), target, state, self.now)
         self.step = advance(world, self.wish)
         write = _write(stored, json.dumps(to_plain(self.step.state), sort_keys=True))
         return (await self.executor.run(Plan((*write, *self.step.actions)))).result is Result.SUCCESS

@@ -8,7 +8,7 @@ import threading
 from collections.abc import Sequence
 from pathlib import Path
 
-from modelcycle_bundle import layout
+from modelcycle_bundle import credentials, layout
 from modelcycle_bundle.contract import EXIT_RETRY, TaskKind
 from modelcycle_training.importing import flags
 from modelcycle_training.program import run
@@ -42,6 +42,7 @@ def main(arguments: Sequence[str]) -> int:
 
         return command.run(parsed)
     kind = TaskKind(parsed.program)
+    os.environ.update(credentials.of_store(os.environ))  # the client library of stores reads some by itself
     _leave_on_sigterm()
     return run(kind, os.environ, Path(layout.KEY_DIR), JsonLines(kind.value))
 

@@ -37,7 +37,7 @@ class DeploymentCondition(StrEnum):
     AVAILABLE = "Available"
     """At least one verified pod answers behind the Service, whatever a replacement does."""
     TRUSTED = "Trusted"
-    """The namespace has at least one trusted public key, so new pods can verify a model."""
+    """The namespace has a trusted public key, and what serves was verified by the operator's own image."""
 
 
 class DeploymentReason(StrEnum):
@@ -110,6 +110,10 @@ class DeploymentReason(StrEnum):
     """An object of a name we need belongs to someone else; the message names it and its owner."""
     FORBIDDEN_SECRET = "ForbiddenSecret"
     """`secretRef` names the signing key's Secret; serving pods never see it."""
+    IMAGE_NOT_ALLOWED = "ImageNotAllowed"
+    """`server.image` matches no pattern of the operator's setting; what serves goes on."""
+    FETCH_BY_SERVER_IMAGE = "FetchByServerImage"
+    """A revision of an earlier operator was verified by the image that the spec named, not by the operator's."""
     NO_TRUSTED_KEY = "NoTrustedKey"
     """The trust ConfigMap has no public key for this namespace."""
     PROGRESS_DEADLINE_EXCEEDED = "ProgressDeadlineExceeded"

@@ -16,6 +16,7 @@ from modelcycle.deployment.revision import Target
 from modelcycle.deployment.status import RevisionRef, State
 from modelcycle.deployment.traffic import instructions, is_told
 from modelcycle.deployment.transition import capacity
+from modelcycle.deployment.verification import is_by_server_image
 from modelcycle.deployment.world import Child, World
 from modelcycle.engine.plan import Action, AnnotatePods, Apply, Create, Delete
 from modelcycle.kube.kinds import CONFIG_MAP, CONTROLLER_REVISION, DEPLOYMENT, SERVICE, Kind
@@ -77,8 +78,16 @@ def _trust(world: World) -> Iterable[Action]:
 
 def _revision(world: World, spec: Spec, state: State, ref: RevisionRef) -> Iterable[Action]:
     """Template first, Deployment second: a Deployment is only ever applied from a stored template."""
-    live, stored = world.deployments.get(ref.revision), world.revisions.get(ref.revision)
-    template = stored.template if stored else live.template if live else _render(world, ref)
+    live, stored, fresh = world.deployments.get(ref.revision), world.revisions.get(ref.revision), _render(world, ref)
+    has_pods = live is not None and live.replicas > 0
+    if stored and fresh and not has_pods and is_by_server_image(stored, world.defaults.image):
+        # Nothing runs from it: what starts now is verified by the operator's own image.
+        yield _delete(world, CONTROLLER_REVISION, stored.child)
+        stored = None
+    if stored:
+        template: Mapping[str, Any] | None = stored.template
+    else:
+        template = live.template if live and (has_pods or not fresh) else fresh
     if template is None:
         return
     if stored is None:
@@ -93,8 +102,7 @@ def _render(world: World, ref: RevisionRef) -> Mapping[str, Any] | None:
     target = world.target
     if not isinstance(target, Target) or target.hash != ref.revision:
         return None
-    image = target.image or world.default_image
-    return manifests.pod_template(world.name, world.uid, ref.revision, target, image)
+    return manifests.pod_template(world.name, world.uid, ref.revision, target, world.defaults)
 
 
 def _scale_down(world: World, state: State) -> Iterable[Action]:

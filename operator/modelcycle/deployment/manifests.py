@@ -11,9 +11,10 @@ from typing import Any, Final
 from modelcycle.api.modeldeployment import DEFAULT_STORE_SECRET
 from modelcycle.deployment.revision import Target
 from modelcycle.deployment.status import RevisionRef
-from modelcycle.deployment.world import DOOR_PORT, FETCH_CONTAINER, SERVER_CONTAINER
-from modelcycle.kube.kinds import CONFIG_MAP, CONTROLLER_REVISION, DEPLOYMENT, MODEL_DEPLOYMENT, SERVICE, Kind
+from modelcycle.deployment.world import DOOR_PORT, FETCH_CONTAINER, SERVER_CONTAINER, PodDefaults
+from modelcycle.kube.kinds import CONFIG_MAP, CONTROLLER_REVISION, DEPLOYMENT, GROUP, MODEL_DEPLOYMENT, SERVICE, Kind
 from modelcycle.kube.names import LABEL_DEPLOYMENT, LABEL_REVISION, child_labels, child_name, owner_reference
+from modelcycle.kube.pods import container_security, pod_security
 from modelcycle_bundle import layout, traffic
 from modelcycle_bundle.contract import FetchTask, to_environment
 from modelcycle_bundle.metric_names import METRICS_PORT, SERVING_PORT
@@ -25,7 +26,12 @@ GRACE_SECONDS: Final = 75
 """The server drains for at most 60 s."""
 NO_REVISION: Final = "none"
 """Selector value before the first revision is Ready: the Service exists and has no endpoints."""
-USER: Final = 65532
+ANNOTATION_VERIFIER: Final = f"{GROUP}/verifier"
+"""On a pod template: whose image its fetch step runs. Templates of earlier operators, where a user could name it, have none."""
+OPERATORS_IMAGE: Final = "operator"
+DEFAULT_CPU: Final = "100m"
+DEFAULT_MEMORY: Final = "128Mi"
+DEFAULT_MEMORY_LIMIT: Final = "512Mi"
 
 _PVC: Final = re.compile(r"^pvc://([^/]+)/")
 
@@ -65,13 +71,15 @@ def selector(owner: str, revision: str) -> dict[str, str]:
     return {LABEL_DEPLOYMENT: owner, LABEL_REVISION: revision}
 
 
-def pod_template(owner: str, uid: str, revision: str, target: Target, image: str) -> Json:
-    """The pod template of a revision. `image` is `target.image` or the operator's default when the revision is made."""
+def pod_template(owner: str, uid: str, revision: str, target: Target, defaults: PodDefaults) -> Json:
+    """The pod template of a revision. The operator's own image verifies, whichever serves; only it may write what is served."""
     resources = _resources(target.requests, target.limits)
     claim = _PVC.match(target.uri)
     volumes: list[Json] = [
         {"name": "bundle", "emptyDir": {"sizeLimit": "3Gi"}},
         {"name": "tmp", "emptyDir": {"sizeLimit": "256Mi"}},
+        # The fetch step runs again when a sandbox is made again: nothing that the server wrote may be in its way.
+        {"name": "fetch-tmp", "emptyDir": {"sizeLimit": "256Mi"}},
         {"name": "trust", "configMap": {"name": trust_name(owner, uid)}},
         {"name": "traffic", "downwardAPI": {"items": [_traffic_item()]}},
     ]
@@ -85,18 +93,14 @@ def pod_template(owner: str, uid: str, revision: str, target: Target, image: str
                 "prometheus.io/scrape": "true",
                 "prometheus.io/port": str(METRICS_PORT),
                 "kubectl.kubernetes.io/default-container": SERVER_CONTAINER,
+                ANNOTATION_VERIFIER: OPERATORS_IMAGE,
             },
         },
         "spec": {
             "automountServiceAccountToken": False,
             "enableServiceLinks": False,
             "terminationGracePeriodSeconds": GRACE_SECONDS,
-            "securityContext": {
-                "runAsNonRoot": True,
-                "runAsUser": USER,
-                "runAsGroup": USER,
-                "seccompProfile": {"type": "RuntimeDefault"},
-            },
+            "securityContext": pod_security(defaults.user),
             "topologySpreadConstraints": [
                 {
                     "maxSkew": 1,
@@ -105,8 +109,8 @@ def pod_template(owner: str, uid: str, revision: str, target: Target, image: str
                     "labelSelector": {"matchLabels": selector(owner, revision)},
                 }
             ],
-            "initContainers": [_fetch_container(target, image, resources, claim.group(1) if claim else None)],
-            "containers": [_server_container(target, revision, image, resources)],
+            "initContainers": [_fetch_container(target, defaults.image, resources, claim.group(1) if claim else None)],
+            "containers": [_server_container(target, revision, target.image or defaults.image, resources)],
             "volumes": volumes,
         },
     }
@@ -120,7 +124,7 @@ def _traffic_item() -> Json:
 def _fetch_container(target: Target, image: str, resources: Json, claim: str | None) -> Json:
     mounts: list[Json] = [
         {"name": "bundle", "mountPath": layout.BUNDLE_MOUNT},
-        {"name": "tmp", "mountPath": "/tmp"},
+        {"name": "fetch-tmp", "mountPath": "/tmp"},
         {"name": "trust", "mountPath": layout.TRUST_DIR, "readOnly": True},
     ]
     if claim:
@@ -132,10 +136,16 @@ def _fetch_container(target: Target, image: str, resources: Json, claim: str | N
         "imagePullPolicy": "IfNotPresent",
         "args": ["fetch"],
         "env": [{"name": layout.TASK_ENV, "value": to_environment(task)}],
-        "envFrom": [{"secretRef": {"name": target.secret or DEFAULT_STORE_SECRET, "optional": True}}],
+        "envFrom": [
+            {
+                "prefix": layout.STORE_ENV_PREFIX,
+                "secretRef": {"name": target.secret or DEFAULT_STORE_SECRET, "optional": True},
+            }
+        ],
         "resources": resources,
-        "securityContext": _confined(),
+        "securityContext": container_security(),
         "terminationMessagePath": layout.TERMINATION_MESSAGE_PATH,
+        "terminationMessagePolicy": "FallbackToLogsOnError",
         "volumeMounts": mounts,
     }
 
@@ -164,8 +174,9 @@ def _server_container(target: Target, revision: str, image: str, resources: Json
         "readinessProbe": _probe("/v2/health/ready", 2, 2, 2),
         "livenessProbe": _probe("/v2/health/live", 10, 5, 3),
         "resources": resources,
-        "securityContext": _confined(),
+        "securityContext": container_security(),
         "terminationMessagePath": layout.TERMINATION_MESSAGE_PATH,
+        "terminationMessagePolicy": "FallbackToLogsOnError",
         "volumeMounts": [
             {"name": "bundle", "mountPath": layout.BUNDLE_MOUNT, "readOnly": True},
             {"name": "tmp", "mountPath": "/tmp"},
@@ -183,23 +194,15 @@ def _probe(path: str, period: int, timeout: int, failures: int) -> Json:
     }
 
 
-def _confined() -> Json:
-    return {
-        "allowPrivilegeEscalation": False,
-        "readOnlyRootFilesystem": True,
-        "capabilities": {"drop": ["ALL"]},
-    }
-
-
 def _resources(requests: Mapping[str, str] | None, limits: Mapping[str, str] | None) -> Json:
     """The user's values; a default only for a resource that the user names in neither list, so that defaults never contradict."""
     named = set(requests or ()) | set(limits or ())
     wanted: Json = {"requests": dict(requests or {}), "limits": dict(limits or {})}
     if "cpu" not in named:
-        wanted["requests"]["cpu"] = "100m"
+        wanted["requests"]["cpu"] = DEFAULT_CPU
     if "memory" not in named:
-        wanted["requests"]["memory"] = "128Mi"
-        wanted["limits"]["memory"] = "512Mi"
+        wanted["requests"]["memory"] = DEFAULT_MEMORY
+        wanted["limits"]["memory"] = DEFAULT_MEMORY_LIMIT
     return {name: values for name, values in wanted.items() if values}
 
 

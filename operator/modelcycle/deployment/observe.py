@@ -25,6 +25,7 @@ from modelcycle.deployment.world import (
     Child,
     DeploymentView,
     Foreign,
+    PodDefaults,
     PodView,
     Trust,
     Unresolved,
@@ -52,6 +53,7 @@ from modelcycle.kube.kinds import (
 from modelcycle.kube.names import LABEL_DEPLOYMENT, LABEL_LINEAGE
 from modelcycle.kube.port import Kube, Object
 from modelcycle.metrics.port import Samples
+from modelcycle.settings import Settings
 
 TRUST_CONFIG_MAP: Final = "modelcycle-trust"
 """In the operator's namespace; data: namespace -> PEM public keys."""
@@ -70,9 +72,7 @@ Read = Callable[[Key, Spec | None, State], Reading]
 """Gives the latest reading of a key, and says to the sampler whether the key's pods are to be read."""
 
 
-async def observe(
-    kube: Kube, operator_namespace: str, default_image: str, key: Key, now: datetime, read: Read
-) -> World | None:
+async def observe(kube: Kube, settings: Settings, key: Key, now: datetime, read: Read) -> World | None:
     """The World of one ModelDeployment; None when it is gone or being deleted."""
     body = await kube.get(MODEL_DEPLOYMENT, key.namespace, key.name)
     if body is None or body["metadata"].get("deletionTimestamp"):
@@ -81,12 +81,12 @@ async def observe(
     raw_status: Mapping[str, Any] = body.get("status") or {}
     newer = raw_status.get("stateVersion", 0) > status.STATE_VERSION
     state = State() if newer else status.parse(raw_status)  # held: what is in it may mean something else
-    spec, target = await _wanted(kube, key, body)
+    spec, target = await _wanted(kube, key, body, settings.allowed_server_images)
     wanted = {ref.revision for ref in state.referenced()}
     if isinstance(target, Target):
         wanted.add(target.hash)
     children = await _Children.read(kube, key, metadata["uid"], wanted)
-    trust = await kube.get(CONFIG_MAP, operator_namespace, TRUST_CONFIG_MAP)
+    trust = await kube.get(CONFIG_MAP, settings.operator_namespace, TRUST_CONFIG_MAP)
     reading = read(key, spec, state)
     deployments = [deployment_view(item) for item in children.ours(DEPLOYMENT)]
     revisions = [revision_view(item) for item in children.ours(CONTROLLER_REVISION)]
@@ -103,8 +103,8 @@ async def observe(
         spec=spec,
         target=target,
         trust=trust_of(trust, key.namespace),
-        default_image=default_image,
-        trust_source=f"{operator_namespace}/{TRUST_CONFIG_MAP}",
+        defaults=PodDefaults(settings.serving_image, settings.pod_user),
+        trust_source=f"{settings.operator_namespace}/{TRUST_CONFIG_MAP}",
         deployments={view.child.revision: view for view in deployments},
         revisions={view.child.revision: view for view in revisions},
         pods=_pods((pod for pod in children.pods if not _is_ending(pod)), deployments),
@@ -127,17 +127,19 @@ def trust_of(config_map: Object | None, namespace: str) -> Trust:
     return Trust(pem, hashlib.sha256(pem.encode()).hexdigest()[:12], keys)
 
 
-async def _wanted(kube: Kube, key: Key, body: Object) -> tuple[Spec | None, Target | Unresolved]:
+async def _wanted(
+    kube: Kube, key: Key, body: Object, allowed: Sequence[str]
+) -> tuple[Spec | None, Target | Unresolved]:
     try:
         spec = parse(body.get("spec") or {})
     except SpecError as error:
         return None, Unresolved(DeploymentReason.INVALID_SPEC, str(error), stalled=True)
     name = spec.model.experiment
     if name is None:
-        return spec, resolve(spec, None)
+        return spec, resolve(spec, None, allowed)
     named = await kube.get(EXPERIMENT, key.namespace, name)
     lineage = await kube.list(EXPERIMENT, key.namespace, {LABEL_LINEAGE: name})
-    return spec, resolve(spec, follow(named, lineage))
+    return spec, resolve(spec, follow(named, lineage), allowed)
 
 
 async def _approvals_enforced(kube: Kube, spec: Spec | None) -> bool:

@@ -33,10 +33,7 @@ class DeploymentReconciler:
 
     async def observe(self, key: Key, now: datetime) -> World | None:
         """Read everything, live; None when the object is gone or being deleted."""
-        settings = self._settings
-        world = await observation.observe(
-            self._kube, settings.operator_namespace, settings.serving_image, key, now, self._read
-        )
+        world = await observation.observe(self._kube, self._settings, key, now, self._read)
         if world is None:
             self._forget(key)
         return world

@@ -1,19 +1,35 @@
 """From spec and Experiment to the revision wanted: a Target, or why there is none. Pure.
 
-Owns the inheritance from the Experiment (model, store Secret) and the refusal to hand the signing key to serving pods.
+Owns the inheritance from the Experiment (model, store Secret), the refusal to hand the signing key to serving pods, and of images that the
+operator's settings do not allow.
 """
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Mapping, Sequence
+from fnmatch import fnmatchcase
+from typing import Any, Final
 
 from modelcycle.api.modeldeployment import DEFAULT_KEY_SECRET, Spec
 from modelcycle.api.modeldeployment import DeploymentReason as Reason
 from modelcycle.deployment.revision import Target
 from modelcycle.deployment.world import Unresolved
 
+ANY_IMAGE: Final = ("*",)
 
-def resolve(spec: Spec, experiment: Mapping[str, Any] | None) -> Target | Unresolved:
-    """`experiment` is the object that `spec.model.experiment` names, None when there is none (or none is named)."""
+
+def resolve(
+    spec: Spec, experiment: Mapping[str, Any] | None, allowed: Sequence[str] = ANY_IMAGE
+) -> Target | Unresolved:
+    """`experiment` is the object that `spec.model.experiment` names, None when there is none (or none is named).
+
+    `allowed`: patterns that `spec.server.image` has to match one of.
+    """
+    image = spec.server.image
+    if image is not None and not any(fnmatchcase(image, pattern) for pattern in allowed):
+        text = (
+            f"spec.server.image: {image} matches no pattern of the operator's setting MODELCYCLE_ALLOWED_SERVER_IMAGES "
+            f"({', '.join(allowed)}): name an allowed image, leave the field out, or have the setting extended"
+        )
+        return Unresolved(Reason.IMAGE_NOT_ALLOWED, text, stalled=True)
     if spec.model.experiment is None:
         return _target(spec, spec.model.uri or "", spec.model.digest or "", spec.model.secret, {DEFAULT_KEY_SECRET})
     if experiment is None:

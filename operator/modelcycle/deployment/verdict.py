@@ -17,6 +17,7 @@ from modelcycle.deployment.revision import Target
 from modelcycle.deployment.status import Canary, Grounds, RevisionRef, Stage, State
 from modelcycle.deployment.traffic import is_applied
 from modelcycle.deployment.transition import Transition, capacity, is_ready, label, problem_of, short
+from modelcycle.deployment.verification import is_by_server_image
 from modelcycle.deployment.world import Foreign, World
 
 
@@ -52,12 +53,24 @@ def domain_conditions(world: World, state: State) -> tuple[Condition, ...]:
     else:
         text = "no Ready pod behind the Service" if state.stable else "no revision has been Ready yet"
         available = Condition(DeploymentCondition.AVAILABLE, False, Reason.REPLICAS_NOT_READY, text)
-    if world.trust.pem:
+    doubtful = [ref for ref in state.referenced() if _is_doubtful(world, ref)]
+    if world.trust.pem and doubtful:
+        text = (
+            f"{label(doubtful[0])} was verified by the image that spec.server.image named, under an earlier operator: "
+            "roll out another revision, which the operator's own image verifies"
+        )
+        trusted = Condition(DeploymentCondition.TRUSTED, False, Reason.FETCH_BY_SERVER_IMAGE, text)
+    elif world.trust.pem:
         keys = f"{world.trust.keys} trusted key{'s' if world.trust.keys != 1 else ''}"
         trusted = Condition(DeploymentCondition.TRUSTED, True, Reason.KEYS_TRUSTED, keys)
     else:
         trusted = Condition(DeploymentCondition.TRUSTED, False, Reason.NO_TRUSTED_KEY, no_key_message(world))
     return available, trusted
+
+
+def _is_doubtful(world: World, ref: RevisionRef) -> bool:
+    stored = world.revisions.get(ref.revision)
+    return stored is not None and is_by_server_image(stored, world.defaults.image)
 
 
 def no_key_message(world: World) -> str:

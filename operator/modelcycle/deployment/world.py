@@ -12,6 +12,7 @@ from modelcycle.api.modeldeployment import Spec
 from modelcycle.deployment.revision import Target
 from modelcycle.deployment.status import State
 from modelcycle.kube.names import LABEL_REVISION
+from modelcycle.kube.pods import DEFAULT_USER
 from modelcycle.metrics.port import Samples
 from modelcycle_bundle import traffic
 
@@ -65,6 +66,16 @@ class RevisionView:
     template: Json
     digest: str = ""
     uri: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class PodDefaults:
+    """What the operator's settings say about serving pods; each revision keeps those of the time when it was made."""
+
+    image: str
+    """Serving image: verifies always, serves where `spec.server.image` names no other."""
+    user: int | None = DEFAULT_USER
+    """None: the platform's admission gives the ids."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,7 +150,7 @@ class World:
     spec: Spec | None
     target: Target | Unresolved
     trust: Trust
-    default_image: str
+    defaults: PodDefaults
     trust_source: str
     """`namespace/name` of the trust ConfigMap, for messages."""
     deployments: Mapping[str, DeploymentView] = field(default_factory=dict)

@@ -12,6 +12,7 @@ from modelcycle.drift.ledger import Book
 from modelcycle.drift.retrain_state import RetrainState
 from modelcycle.drift.world import LedgerObject, MonitorWorld, TargetModel
 from modelcycle.engine.plan import Key
+from modelcycle.jobs.manifests import JobDefaults
 from modelcycle.kube import kinds
 from modelcycle.kube.port import Kube, Object
 from modelcycle.metrics.port import Samples
@@ -28,7 +29,7 @@ async def monitor(kube: Kube, key: Key) -> Monitor | None:
 
 async def world(
     kube: Kube,
-    image: str,
+    job_defaults: JobDefaults,
     found: Monitor,
     stored: LedgerObject | None,
     samples: Samples | None,
@@ -36,7 +37,7 @@ async def world(
     memory: ProfileMemory,
     now: datetime,
 ) -> MonitorWorld:
-    """The rest of the world around `found`. `image`: the training image, for a retrain."""
+    """The rest of the world around `found`. `job_defaults`: of the Job of a retrain."""
     target = await kube.get(kinds.MODEL_DEPLOYMENT, found.namespace, found.spec.target)
     state = stored.book.retrain if stored else RetrainState()
     wanted = _profiles(stored, samples)
@@ -50,7 +51,7 @@ async def world(
         problem=problem,
         profiles=known,
         lacking={name: memory.problem(name) for name in wanted - known.keys()},
-        retrain=await retrain_observe.observe(kube, image, found, target, state, now),
+        retrain=await retrain_observe.observe(kube, job_defaults, found, target, state, now),
     )
 
 

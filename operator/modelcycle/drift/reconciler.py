@@ -11,6 +11,7 @@ from modelcycle.drift import decide as decisions
 from modelcycle.drift import observe
 from modelcycle.drift.world import LedgerObject, MonitorWorld
 from modelcycle.engine.plan import Key, Plan
+from modelcycle.jobs.manifests import JobDefaults
 from modelcycle.kube import kinds
 from modelcycle.kube.kinds import Kind
 from modelcycle.kube.port import Kube, Object
@@ -47,8 +48,8 @@ class MonitorReconciler:
         else:
             self._sampler.track(key, target)
         samples, problem = self._sampler.latest(key), self._sampler.problem(key)
-        image = self._settings.training_image
-        return await observe.world(self._kube, image, monitor, stored, samples, problem, self._profiles, now)
+        defaults = JobDefaults(self._settings.training_image, self._settings.pod_user)
+        return await observe.world(self._kube, defaults, monitor, stored, samples, problem, self._profiles, now)
 
     def decide(self, world: MonitorWorld) -> Plan:
         """Pure: see `drift.decide`."""

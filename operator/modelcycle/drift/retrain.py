@@ -16,6 +16,7 @@ from modelcycle.api.experiment import ExperimentReason, ExperimentSpec, SpecErro
 from modelcycle.drift import retrain_manifests as manifests
 from modelcycle.drift.retrain_state import Asked, NewData, RetrainState, RetrainWish
 from modelcycle.engine.plan import Action, Create, Delete, Emit, EventType
+from modelcycle.jobs.manifests import JobDefaults
 from modelcycle.jobs.records import TaskRecord, TaskState, going_on
 from modelcycle.jobs.results import Lost, Problem, Unfinished, of_failure, read
 from modelcycle.jobs.views import JobView
@@ -65,8 +66,7 @@ class RetrainWorld:
     monitor: Monitor
     now: datetime
     state: RetrainState
-    image: str
-    """The training image."""
+    job_defaults: JobDefaults
     template: Object | None = None
     live: str | None = None
     """Digest of the model that serves."""
@@ -185,7 +185,7 @@ def _start(
     record: TaskRecord,
     wish: RetrainWish,
 ) -> RetrainStep:
-    body = manifests.look(world.monitor, spec, template, record, wish, world.image)
+    body = manifests.look(world.monitor, spec, template, record, wish, world.job_defaults)
     name = body["metadata"]["name"]
     did = f"looking at new data: Job {name}"
     if world.taken is not None:

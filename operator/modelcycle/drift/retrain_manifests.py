@@ -13,7 +13,7 @@ from modelcycle.api.driftmonitor import Monitor, RetrainSpec
 from modelcycle.api.experiment import DEFAULT_STORE_SECRET, ExperimentSpec
 from modelcycle.drift.retrain_state import Asked, RetrainWish
 from modelcycle.jobs import manifests as jobs
-from modelcycle.jobs.manifests import Order, Owner, claim_of, data_ref
+from modelcycle.jobs.manifests import JobDefaults, Order, Owner, claim_of, data_ref
 from modelcycle.jobs.records import TaskRecord
 from modelcycle.kube.kinds import DRIFT_MONITOR, EXPERIMENT, GROUP
 from modelcycle.kube.names import LABEL_LINEAGE, LABEL_MONITOR, MANAGED_BY, MANAGER, NAME_LIMIT
@@ -53,7 +53,12 @@ def data_secret(spec: RetrainSpec, template: ExperimentSpec) -> str:
 
 
 def look(
-    monitor: Monitor, spec: RetrainSpec, template: ExperimentSpec, record: TaskRecord, wish: RetrainWish, image: str
+    monitor: Monitor,
+    spec: RetrainSpec,
+    template: ExperimentSpec,
+    record: TaskRecord,
+    wish: RetrainWish,
+    defaults: JobDefaults,
 ) -> dict[str, Any]:
     """The Job that looks at the new data: at nothing else, and without the key."""
     uri = data_uri(spec, wish)
@@ -64,7 +69,8 @@ def look(
         attempt=record.attempt,
         subject=record.subject,
         task=InspectTask(data_ref(replace(template.data, uri=uri), None), None),
-        image=image,
+        image=defaults.image,
+        user=defaults.user,
         secrets=(data_secret(spec, template),),
         claims={} if claim is None else {claim: False},
     )

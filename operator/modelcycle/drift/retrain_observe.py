@@ -7,6 +7,7 @@ from modelcycle.api.driftmonitor import Monitor
 from modelcycle.drift import retrain_manifests as manifests
 from modelcycle.drift.retrain import RetrainWorld
 from modelcycle.drift.retrain_state import RetrainState
+from modelcycle.jobs.manifests import JobDefaults
 from modelcycle.jobs.views import JobView, controller_of, is_controlled_by, job_views
 from modelcycle.kube.kinds import EXPERIMENT, JOB, POD
 from modelcycle.kube.names import LABEL_LINEAGE, LABEL_MONITOR
@@ -14,10 +15,10 @@ from modelcycle.kube.port import Kube, Object
 
 
 async def observe(
-    kube: Kube, image: str, monitor: Monitor, target: Object | None, state: RetrainState, now: datetime
+    kube: Kube, job_defaults: JobDefaults, monitor: Monitor, target: Object | None, state: RetrainState, now: datetime
 ) -> RetrainWorld:
     """`target` is the ModelDeployment as read, `state` what the ledger keeps. Reads nothing when no retrain is configured or went on."""
-    world = RetrainWorld(monitor, now, state, image, live=_live(target))
+    world = RetrainWorld(monitor, now, state, job_defaults, live=_live(target))
     spec = monitor.spec.retrain
     if spec is None and state == RetrainState():
         return world
@@ -28,7 +29,7 @@ async def observe(
         _jobs(kube, monitor, state),
     )
     lineage = await _lineage(kube, monitor, template) if template is not None else ()
-    return RetrainWorld(monitor, now, state, image, template, world.live, lineage, asked, jobs, taken)
+    return RetrainWorld(monitor, now, state, job_defaults, template, world.live, lineage, asked, jobs, taken)
 
 
 def _live(target: Object | None) -> str | None:

@@ -242,7 +242,7 @@ def _plan(at: Situation, verdict: Verdict) -> Plan:
     shown = status.render(world, standing, _progress(at, verdict, running, len(starting)))
     ours_already = {o.name for o in world.occupied}
     orders = [*_orders(at, verdict), *starting]
-    jobs = [manifests.job(owner, at.spec, world.training_image, order) for order in orders]
+    jobs = [manifests.job(owner, at.spec, world.training_image, order, world.pod_user) for order in orders]
     actions: list[Action] = [
         *_written(world, shown, standing),
         *_ledger(at, owner, new),

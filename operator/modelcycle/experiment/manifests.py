@@ -13,6 +13,7 @@ from modelcycle.jobs import manifests as jobs
 from modelcycle.jobs.manifests import SHORT_DEADLINE_SECONDS, SHORT_RESOURCES, Order, Owner, claim_of
 from modelcycle.kube.kinds import CONFIG_MAP, EXPERIMENT
 from modelcycle.kube.names import LABEL_EXPERIMENT
+from modelcycle.kube.pods import DEFAULT_USER
 from modelcycle_bundle.contract import TaskKind
 
 TASK_LIMIT: Final = 96 * 1024
@@ -59,7 +60,9 @@ def ledger_page(owner: Owner, write: PageWrite) -> dict[str, Any]:
     return body | ({"immutable": True} if write.closed else {})
 
 
-def job(owner: Owner, spec: ExperimentSpec, image: str, order: JobOrder) -> dict[str, Any]:
+def job(
+    owner: Owner, spec: ExperimentSpec, image: str, order: JobOrder, user: int | None = DEFAULT_USER
+) -> dict[str, Any]:
     """One Job."""
     trial = order.kind is TaskKind.TRIAL
     # What a trial has room for, a comparison has: both hold the whole table.
@@ -79,6 +82,7 @@ def job(owner: Owner, spec: ExperimentSpec, image: str, order: JobOrder) -> dict
             claims=_claims(spec, order),
             resources=resources,
             deadline_seconds=spec.trial_deadline_seconds if trial else SHORT_DEADLINE_SECONDS,
+            user=user,
         ),
     )
 

@@ -35,6 +35,7 @@ async def observe(kube: Kube, settings: Settings, key: Key, now: datetime) -> Wo
         jobs=job_views(uid, jobs, pods),
         pages=_pages(uid, maps),
         training_image=settings.training_image,
+        pod_user=settings.pod_user,
         extra_estimators=settings.extra_estimators,
         deployment=deployment,
     )

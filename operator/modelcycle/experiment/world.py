@@ -8,6 +8,7 @@ from typing import Any
 from modelcycle.experiment.ledger import Page
 from modelcycle.jobs.views import JobView
 from modelcycle.kube.kinds import Kind
+from modelcycle.kube.pods import DEFAULT_USER
 from modelcycle_bundle.contract import TaskKind
 
 
@@ -33,6 +34,8 @@ class World:
     pages: tuple[Page, ...]
     """Ledger pages in order."""
     training_image: str
+    pod_user: int | None = DEFAULT_USER
+    """Of the Jobs' pods; None leaves the ids to the platform."""
     extra_estimators: tuple[str, ...] = ()
     occupied: tuple[Occupied, ...] = ()
     deployment: Mapping[str, Any] | None = None

@@ -13,10 +13,10 @@ from modelcycle.api.experiment import Data
 from modelcycle.jobs.views import ANNOTATION_ATTEMPT, ANNOTATION_SEARCH, CONTAINER
 from modelcycle.kube.kinds import JOB, Kind
 from modelcycle.kube.names import LABEL_TASK, LABEL_TRIAL, child_labels, child_name, owner_reference
+from modelcycle.kube.pods import DEFAULT_USER, container_security, pod_security
 from modelcycle_bundle import layout
 from modelcycle_bundle.contract import EXIT_RETRY, DataRef, Split, TaskKind, to_environment
 
-USER: Final = 65532
 BACKOFF_LIMIT: Final = 3
 SHORT_DEADLINE_SECONDS: Final = 900
 """For inspect, seal, collect and compare."""
@@ -51,6 +51,16 @@ class Owner:
 
 
 @dataclass(frozen=True, slots=True)
+class JobDefaults:
+    """What the operator's settings say about every Job."""
+
+    image: str
+    """The training image."""
+    user: int | None = DEFAULT_USER
+    """User, group and fsGroup; None leaves them to the platform."""
+
+
+@dataclass(frozen=True, slots=True)
 class Order:
     """One Job to create. `index` and `attempt` are its identity together with `kind`; `subject` is what it is made for."""
 
@@ -68,6 +78,7 @@ class Order:
     """Claims to mount -> whether to write there."""
     resources: Mapping[str, Any] = field(default_factory=lambda: SHORT_RESOURCES)
     deadline_seconds: int = SHORT_DEADLINE_SECONDS
+    user: int | None = DEFAULT_USER
 
 
 def job_suffix(kind: TaskKind, index: int, attempt: int) -> str:
@@ -133,11 +144,8 @@ def _pod(order: Order) -> dict[str, Any]:
         "enableServiceLinks": False,
         "terminationGracePeriodSeconds": 10,
         "securityContext": {
-            "runAsNonRoot": True,
-            "runAsUser": USER,
-            "runAsGroup": USER,
-            "fsGroup": USER,
-            "seccompProfile": {"type": "RuntimeDefault"},
+            **pod_security(order.user),
+            **({} if order.user is None else {"fsGroup": order.user}),
         },
         "containers": [
             {
@@ -146,15 +154,14 @@ def _pod(order: Order) -> dict[str, Any]:
                 "imagePullPolicy": "IfNotPresent",
                 "args": [order.kind.value],
                 "env": [{"name": layout.TASK_ENV, "value": to_environment(order.task)}],
-                "envFrom": [{"secretRef": {"name": name, "optional": True}} for name in order.secrets],
+                "envFrom": [
+                    {"prefix": layout.STORE_ENV_PREFIX, "secretRef": {"name": name, "optional": True}}
+                    for name in order.secrets
+                ],
                 "resources": dict(order.resources),
                 "terminationMessagePath": layout.TERMINATION_MESSAGE_PATH,
                 "terminationMessagePolicy": "File",
-                "securityContext": {
-                    "allowPrivilegeEscalation": False,
-                    "readOnlyRootFilesystem": True,
-                    "capabilities": {"drop": ["ALL"]},
-                },
+                "securityContext": container_security(),
                 "volumeMounts": mounts,
             }
         ],

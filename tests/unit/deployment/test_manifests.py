@@ -8,6 +8,7 @@ import pytest
 from modelcycle.deployment import manifests
 from modelcycle.deployment.compare import holds, same_quantity
 from modelcycle.deployment.revision import Target
+from modelcycle.deployment.world import PodDefaults
 from modelcycle_bundle import layout, traffic
 from modelcycle_bundle.contract import FetchTask, from_json
 
@@ -15,7 +16,7 @@ TARGET = Target("s3://models/scrap/sha256-" + "a" * 64, "sha256:" + "a" * 64, se
 
 
 def template(target: Target = TARGET) -> dict[str, Any]:
-    return manifests.pod_template("scrap", "uid-1", "abc", target, "serving:1")
+    return manifests.pod_template("scrap", "uid-1", "abc", target, PodDefaults("serving:1"))
 
 
 def test_pod_is_restricted_and_has_no_token() -> None:
@@ -32,7 +33,7 @@ def test_pod_is_restricted_and_has_no_token() -> None:
 def test_only_the_fetch_step_has_store_credentials_and_keys() -> None:
     spec = template()["spec"]
     fetch, server = spec["initContainers"][0], spec["containers"][0]
-    assert fetch["envFrom"] == [{"secretRef": {"name": "modelcycle-store", "optional": True}}]
+    assert fetch["envFrom"] == [{"prefix": "STORE_", "secretRef": {"name": "modelcycle-store", "optional": True}}]
     assert "envFrom" not in server
     assert {m["mountPath"] for m in server["volumeMounts"]} == {layout.BUNDLE_MOUNT, "/tmp", traffic.VOLUME_DIR}
     assert all(m.get("readOnly") for m in server["volumeMounts"] if m["mountPath"] == layout.BUNDLE_MOUNT)

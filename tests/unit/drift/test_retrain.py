@@ -79,7 +79,9 @@ def test_the_look_is_a_job_of_the_monitor_without_the_key(lab: Lab) -> None:
     assert "modelcycle.dev/experiment" not in labels
     pod = job["spec"]["template"]["spec"]
     assert [v["name"] for v in pod["volumes"]] == ["tmp"]
-    assert pod["containers"][0]["envFrom"] == [{"secretRef": {"name": "modelcycle-store", "optional": True}}]
+    assert pod["containers"][0]["envFrom"] == [
+        {"prefix": "STORE_", "secretRef": {"name": "modelcycle-store", "optional": True}}
+    ]
     task = task_of(job)
     assert task["data"]["uri"] == LATEST
     assert "digest" not in task["data"]

@@ -32,7 +32,11 @@ class Sealed:
                 *("--destination", str(self.folder / "mount")),
                 *("--trust", change.get("trust", str(self.trust))),
             ],
-            env={"MODELCYCLE_TASK": change.get("task", task), "MODELCYCLE_TERMINATION_LOG": str(message)},
+            env={
+                "MODELCYCLE_TASK": change.get("task", task),
+                "MODELCYCLE_TERMINATION_LOG": str(message),
+                **{name: value for name, value in change.items() if name.startswith("STORE_")},
+            },
             stdout=subprocess.PIPE,
             text=True,
             check=False,
@@ -98,3 +102,10 @@ def test_unreachable_store_is_worth_another_try(sealed: Sealed) -> None:
     code, result = sealed.fetch(task=task)
     assert result.failure is not None
     assert (code, result.failure.failure_class) == (75, FailureClass.INFRASTRUCTURE)
+
+
+def test_credentials_of_the_store_secret_reach_the_store_and_nothing_else_of_it_counts(sealed: Sealed) -> None:
+    code, result = sealed.fetch(uri="s3://models/scrap", STORE_AWS_ENDPOINT_URL="not a URL")
+    assert (code, result.failure is not None and "AWS_ENDPOINT_URL" in result.failure.message) == (75, True)
+    evil = {"STORE_PYTHONPATH": "/nowhere", "STORE_MODELCYCLE_TASK": "{}", "STORE_LD_PRELOAD": "/nowhere.so"}
+    assert sealed.fetch(**evil)[0] == 0
