@@ -18,6 +18,7 @@ from modelcycle import wiring
 from modelcycle.api.rollout import Source
 from modelcycle.deployment.reconciler import DeploymentReconciler
 from modelcycle.drift.reconciler import MonitorReconciler
+from modelcycle.engine.beside import Beside
 from modelcycle.engine.controller import Controller
 from modelcycle.engine.elector import Elector
 from modelcycle.engine.health import HealthServer, LoopLag, busy_check
@@ -72,8 +73,9 @@ def build(kube: Kube, settings: Settings, telemetry: Telemetry, session: aiohttp
         prometheus = HttpPrometheus(session, settings.prometheus_url)
         scraped = PrometheusSource(kube, prometheus, ROLLOUT_SERIES, scrape_interval=settings.scrape_interval)
         rollouts[Source.PROMETHEUS] = Sampler(scraped)
+    beside = Beside()
     reconcilers: Sequence[Reconciler[Any]] = (
-        ExperimentReconciler(kube, settings),
+        ExperimentReconciler(kube, settings, beside),
         DeploymentReconciler(kube, settings, rollouts),
         MonitorReconciler(kube, settings, drift, profiles),
     )
@@ -81,7 +83,7 @@ def build(kube: Kube, settings: Settings, telemetry: Telemetry, session: aiohttp
     by_kind = {reconciler.kind.kind: reconciler for reconciler in reconcilers}
     return Parts(
         queue=queue,
-        controller=Controller(kube, by_kind, queue, recorder, telemetry),
+        controller=Controller(kube, by_kind, queue, recorder, telemetry, beside=beside),
         resync=Resync(
             kube,
             reconcilers,

@@ -21,6 +21,8 @@ DEFAULT_STORE_SECRET: Final = "modelcycle-store"
 DEFAULT_TRIALS: Final = 10
 DEFAULT_PARALLEL: Final = 3
 DEFAULT_MAX_FAILED: Final = 3
+MOST_TRIALS: Final = 5000
+"""What the schema allows as `maxTrialCount`."""
 STATE_VERSION: Final = 1
 
 

@@ -11,6 +11,7 @@ from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Any, Final, Protocol
 
+from modelcycle.engine.beside import Beside, StillDeciding
 from modelcycle.engine.executor import Executor, Outcome, Recorder, Result, outcome_of
 from modelcycle.engine.plan import Emit, EventType, Key
 from modelcycle.engine.reconciler import Reconciler
@@ -53,6 +54,7 @@ class Controller:
         *,
         clock: Callable[[], datetime] = utc_now,
         key_timeout: float = KEY_TIMEOUT,
+        beside: Beside | None = None,
     ) -> None:
         self._kube = kube
         self._reconcilers = reconcilers
@@ -62,6 +64,7 @@ class Controller:
         self._observer = observer
         self._clock = clock
         self._key_timeout = key_timeout
+        self._beside = beside or Beside()
         self._busy_since: dict[Key, float] = {}
         self._refusals = Refusals()
 
@@ -100,6 +103,8 @@ class Controller:
                 return await self._reconcile(key)
         except ApiError as error:
             return outcome_of(error)
+        except StillDeciding as error:
+            return Outcome(Result.BACKOFF, message=str(error))
         except TimeoutError:
             return Outcome(Result.BACKOFF, message=f"not finished within {self._key_timeout:g} s")
         except Exception as error:
@@ -112,7 +117,8 @@ class Controller:
         if world is None:
             self._refusals.forget(key)
             return Outcome(Result.GONE)
-        plan = self._refusals.told(key, reconciler.decide(world), self._clock())
+        decided = await self._beside.run(key, reconciler.decide, world)
+        plan = self._refusals.told(key, decided, self._clock())
         outcome = await self._executor.run(plan)
         if outcome.result is Result.SUCCESS and self._refusals.forget(key):
             return Outcome(Result.SUCCESS, 0.0)  # at once: status still tells of the refusal

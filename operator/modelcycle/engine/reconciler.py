@@ -22,7 +22,7 @@ class Reconciler(Protocol[World]):
         """Read everything the decision needs, live. None when the object is gone or being deleted. `now` is timezone-aware UTC."""
 
     def decide(self, world: World) -> Plan:
-        """What to do about it. Never raises for anything the API server lets a user write."""
+        """What to do about it. Never raises for anything the API server lets a user write. Called on a thread beside the event loop."""
 
     def references(self, obj: Object) -> Sequence[Key]:
         """Other objects of our kinds that `obj` (of this kind) reads: when one of them changes, `obj` is looked at again."""

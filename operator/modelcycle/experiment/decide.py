@@ -29,7 +29,7 @@ from modelcycle.experiment.inspection import Inspection
 from modelcycle.experiment.ledger import Entry, append
 from modelcycle.experiment.manifests import JobOrder
 from modelcycle.experiment.sealing import Sealing
-from modelcycle.experiment.search import assignments, planned_trials
+from modelcycle.experiment.search import assignment, planned_trials
 from modelcycle.experiment.status import Progress, Standing, best_text
 from modelcycle.experiment.trials import Trials
 from modelcycle.experiment.world import World
@@ -261,13 +261,12 @@ def _starting(at: Situation, running: Sequence[JobView]) -> tuple[JobOrder, ...]
     """The lowest trials that are neither settled nor running, up to the parallelism."""
     busy = {job.index for job in running}
     free = [i for i in range(at.planned) if i not in at.history.settled and i not in busy]
-    points = assignments(at.spec)
     pin = at.spec.data.digest or (at.inspection.data.get("digest") if at.inspection.passed else None)
     orders = []
     for index in free[: max(0, at.spec.parallel - len(running))]:
         identity = (index, at.history.attempt(index))
         task = tasks.trial(
-            at.spec, at.world.name, at.world.uid, identity, points[index], pin, at.world.extra_estimators
+            at.spec, at.world.name, at.world.uid, identity, assignment(at.spec, index), pin, at.world.extra_estimators
         )
         orders.append(JobOrder(TaskKind.TRIAL, *identity, task))
     return tuple(orders)

@@ -6,6 +6,7 @@ from dataclasses import replace
 from datetime import datetime
 
 from modelcycle.api import acceptance
+from modelcycle.engine.beside import Beside
 from modelcycle.engine.plan import Create, Key
 from modelcycle.experiment import ledger
 from modelcycle.experiment.decide import creations, decide
@@ -17,8 +18,8 @@ from modelcycle.kube.port import Kube, Object
 from modelcycle.settings import Settings
 
 
-async def observe(kube: Kube, settings: Settings, key: Key, now: datetime) -> World | None:
-    """The world of one Experiment; None when it is gone or being deleted."""
+async def observe(kube: Kube, settings: Settings, beside: Beside, key: Key, now: datetime) -> World | None:
+    """The world of one Experiment; None when it is gone or being deleted. What reads thousands of ledger lines runs `beside` the loop."""
     obj = await kube.get(EXPERIMENT, key.namespace, key.name)
     if obj is None or "deletionTimestamp" in obj["metadata"]:
         return None
@@ -29,17 +30,22 @@ async def observe(kube: Kube, settings: Settings, key: Key, now: datetime) -> Wo
         kube.list(POD, key.namespace, labels), kube.list(CONFIG_MAP, key.namespace, labels), _compared(kube, obj)
     )
     uid = obj["metadata"]["uid"]
-    world = World(
-        now=now,
-        obj=obj,
-        jobs=job_views(uid, jobs, pods),
-        pages=_pages(uid, maps),
-        training_image=settings.training_image,
-        pod_user=settings.pod_user,
-        extra_estimators=settings.extra_estimators,
-        deployment=deployment,
-    )
-    occupied = await _occupied(kube, uid, key.namespace, creations(decide(world)))
+
+    def assembled() -> tuple[World, Sequence[Create]]:
+        world = World(
+            now=now,
+            obj=obj,
+            jobs=job_views(uid, jobs, pods),
+            pages=_pages(uid, maps),
+            training_image=settings.training_image,
+            pod_user=settings.pod_user,
+            extra_estimators=settings.extra_estimators,
+            deployment=deployment,
+        )
+        return world, creations(decide(world))
+
+    world, wanted = await beside.run(key, assembled)
+    occupied = await _occupied(kube, uid, key.namespace, wanted)
     return replace(world, occupied=occupied) if occupied else world
 
 

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from datetime import datetime
 
+from modelcycle.engine.beside import Beside
 from modelcycle.engine.plan import Key, Plan
 from modelcycle.experiment.decide import decide
 from modelcycle.experiment.observe import observe
@@ -15,9 +16,10 @@ from modelcycle.settings import Settings
 class ExperimentReconciler:
     """Implements `engine.reconciler.Reconciler` for Experiments."""
 
-    def __init__(self, kube: Kube, settings: Settings) -> None:
+    def __init__(self, kube: Kube, settings: Settings, beside: Beside | None = None) -> None:
         self._kube = kube
         self._settings = settings
+        self._beside = beside or Beside()
 
     @property
     def kind(self) -> Kind:
@@ -26,7 +28,7 @@ class ExperimentReconciler:
 
     async def observe(self, key: Key, now: datetime) -> World | None:
         """Read everything, live."""
-        return await observe(self._kube, self._settings, key, now)
+        return await observe(self._kube, self._settings, self._beside, key, now)
 
     def decide(self, world: World) -> Plan:
         """What to do about it."""

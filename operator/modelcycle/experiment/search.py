@@ -12,13 +12,16 @@ from dataclasses import dataclass
 from decimal import Decimal
 from fractions import Fraction
 from functools import lru_cache
+from threading import Lock
 from typing import Final
 
-from modelcycle.api.experiment import Algorithm, Distribution, ExperimentSpec, Parameter, ParameterType
+from modelcycle.api.experiment import MOST_TRIALS, Algorithm, Distribution, ExperimentSpec, Parameter, ParameterType
 from modelcycle_bundle.contract import JsonValue
 
 REDRAWS: Final = 32
 """Draws before a finite space is enumerated for a point not used yet."""
+_BELOW_ONE: Final = 1 - 2**-53
+"""The greatest draw."""
 
 Assignment = tuple[tuple[str, str], ...]
 """(parameter, value as text) in the order of the spec."""
@@ -44,17 +47,15 @@ def planned_trials(spec: ExperimentSpec) -> int:
 
 
 def assignments(spec: ExperimentSpec) -> tuple[Assignment, ...]:
-    """The assignment of each planned trial index."""
-    return _sequence(Space(spec.parameters), spec.algorithm, spec.seed, planned_trials(spec))
+    """The assignment of each planned trial index. A decision asks for the few that it needs: see `assignment`."""
+    return tuple(assignment(spec, index) for index in range(planned_trials(spec)))
 
 
 def assignment(spec: ExperimentSpec, index: int) -> Assignment:
     """The assignment of one trial index, also beyond the plan: `maxTrialCount` may have been lowered meanwhile."""
-    if index < planned_trials(spec):
-        return assignments(spec)[index]
-    size = Space(spec.parameters).size
-    beyond = _sequence(Space(spec.parameters), spec.algorithm, spec.seed, min(index + 1, size or index + 1))
-    return beyond[index] if index < len(beyond) else ()
+    if index >= MOST_TRIALS:
+        return ()  # of a Job whose label somebody changed
+    return _search(spec.parameters, spec.algorithm, spec.seed).point(index)
 
 
 def json_values(spec: ExperimentSpec, assignment: Assignment) -> dict[str, JsonValue]:
@@ -73,29 +74,104 @@ def axis_size(parameter: Parameter) -> int | None:
     return int((Fraction(parameter.high) - Fraction(parameter.low)) // Fraction(parameter.step)) + 1
 
 
-@lru_cache(maxsize=64)
-def _sequence(space: Space, algorithm: Algorithm, seed: int, count: int) -> tuple[Assignment, ...]:
-    if algorithm is Algorithm.GRID:
-        return tuple(_point(space, index) for index in range(count))
-    seen: set[Assignment] = set()
-    found: list[Assignment] = []
-    for index in range(count):
-        assignment = _next(space, seed, index, seen)
-        seen.add(assignment)
-        found.append(assignment)
-    return tuple(found)
+class _Axis:
+    """One parameter with what its values are asked for again and again."""
+
+    def __init__(self, parameter: Parameter) -> None:
+        self._parameter = parameter
+        self._is_stepped = parameter.distribution is not Distribution.LOG_UNIFORM
+        self.size = axis_size(parameter)
+        self._values: dict[int, tuple[str, str]] = {}
+        self.constant = (parameter.name, _draw(parameter, 0.0)) if self._has_one_value() else None
+
+    def _has_one_value(self) -> bool:
+        """Whether every draw gives the same. Even draws only: `low + u * width` never falls as u grows, the logarithm may by a bit."""
+        if not self._is_stepped:
+            return False
+        return self.size == 1 or (
+            self.size is None and _draw(self._parameter, 0.0) == _draw(self._parameter, _BELOW_ONE)
+        )
+
+    def drawn(self, seed: int, index: int, redraw: int) -> tuple[str, str]:
+        if self.constant is not None:
+            return self.constant
+        u = _uniform(seed, index, redraw, self._parameter.name)
+        if self.size is not None and self._is_stepped:
+            return self.value(min(int(u * self.size), self.size - 1))
+        return (self._parameter.name, _draw(self._parameter, u))
+
+    def value(self, position: int) -> tuple[str, str]:
+        found = self._values.get(position)
+        if found is None:
+            found = self._values[position] = (self._parameter.name, _value(self._parameter, position))
+        return found
 
 
-def _next(space: Space, seed: int, index: int, seen: set[Assignment]) -> Assignment:
-    for redraw in range(REDRAWS):
-        assignment = tuple((p.name, _draw(p, _uniform(seed, index, redraw, p.name))) for p in space.parameters)
-        if assignment not in seen:
-            return assignment
-    if space.size is None:
-        return assignment
-    start = (int(_uniform(seed, index, REDRAWS, "") * (1 << 53)) * space.size) >> 53
-    walk = (_point(space, (start + offset) % space.size) for offset in range(space.size))
-    return next((point for point in walk if point not in seen), assignment)
+class _Search:
+    """The points of one search in order, made when they are first asked for and kept: a function of its arguments alone.
+
+    A point depends on all before it. Each costs at most `REDRAWS` draws, and all together look at no position of the space twice.
+    """
+
+    def __init__(self, parameters: tuple[Parameter, ...], algorithm: Algorithm, seed: int) -> None:
+        self._axes = tuple(map(_Axis, parameters))
+        self._algorithm = algorithm
+        self._seed = seed
+        self._size = Space(parameters).size
+        self._found: list[Assignment] = []
+        self._seen: set[Assignment] = set()
+        self._next_free: dict[int, int] = {}
+        """Position whose point is used -> a later one that may be free."""
+        self._lock = Lock()
+
+    def point(self, index: int) -> Assignment:
+        """The point of a trial; none beyond the end of the space."""
+        if self._size is not None and index >= self._size:
+            return ()
+        if self._algorithm is Algorithm.GRID:
+            return self._at(index)
+        with self._lock:  # decisions about two Experiments of the same search
+            while len(self._found) <= index:
+                point = self._draw(len(self._found))
+                self._seen.add(point)
+                self._found.append(point)
+            return self._found[index]
+
+    def _draw(self, index: int) -> Assignment:
+        redraws = 1 if all(axis.constant is not None for axis in self._axes) else REDRAWS
+        for redraw in range(redraws):
+            point = tuple(axis.drawn(self._seed, index, redraw) for axis in self._axes)
+            if point not in self._seen:
+                return point
+        if self._size is None:
+            return point
+        start = (int(_uniform(self._seed, index, REDRAWS, "") * (1 << 53)) * self._size) >> 53
+        return self._free(start, self._size) or self._free(0, start) or point
+
+    def _free(self, start: int, end: int) -> Assignment | None:
+        """The first point at `start` or after it, before `end`, that is not used."""
+        position, passed = start, []
+        while position < end:
+            if position not in self._next_free:
+                point = self._at(position)
+                if point not in self._seen:
+                    break
+                self._next_free[position] = position + 1
+            passed.append(position)
+            position = self._next_free[position]
+        self._next_free.update(dict.fromkeys(passed, position))
+        return point if position < end else None
+
+    def _at(self, position: int) -> Assignment:
+        """The point at `position` of a finite space in mixed radix, the last parameter fastest."""
+        values: list[tuple[str, str]] = []
+        for axis in reversed(self._axes):
+            position, digit = divmod(position, axis.size or 1)
+            values.append(axis.value(digit))
+        return tuple(reversed(values))
+
+
+_search = lru_cache(maxsize=64)(_Search)
 
 
 def _uniform(seed: int, index: int, redraw: int, name: str) -> float:
@@ -138,15 +214,6 @@ def _plain(number: Decimal) -> str:
     """Fixed notation where that is short, else scientific."""
     text = format(number.normalize(), "f")
     return text if len(text) <= 24 else str(number.normalize()).replace("E", "e")
-
-
-def _point(space: Space, position: int) -> Assignment:
-    """The point at `position` of a finite space in mixed radix, the last parameter fastest."""
-    values: list[tuple[str, str]] = []
-    for parameter in reversed(space.parameters):
-        position, digit = divmod(position, axis_size(parameter) or 1)
-        values.append((parameter.name, _value(parameter, digit)))
-    return tuple(reversed(values))
 
 
 def _json_value(kind: ParameterType, text: str) -> JsonValue:
