@@ -114,6 +114,24 @@ class Workloads:
         for deployment in self.kube.find(DEPLOYMENT, namespace):
             self._report(deployment, refused=False)
 
+    def evict(self, namespace: str, selector: dict[str, str]) -> None:
+        """End the pods as a node under pressure does: their objects stay, and a controller makes others beside them."""
+        for pod in self.kube.find(POD, namespace, selector):
+            metadata = pod["metadata"]
+            self.kube.remove(POD, namespace, metadata["name"])
+            body = {
+                "metadata": {
+                    "name": f"{metadata['name']}-evicted",
+                    "labels": metadata["labels"],
+                    "ownerReferences": metadata["ownerReferences"],
+                },
+                "spec": {},
+                "status": {**pod["status"], "phase": "Failed", "reason": "Evicted", "conditions": []},
+            }
+            self.kube.seed(POD, namespace, body, manager="kubelet")
+        for deployment in self.kube.find(DEPLOYMENT, namespace):
+            self._report(deployment, refused=False)
+
     def _deployment(self, deployment: dict[str, Any]) -> None:
         template = deployment["spec"]["template"]
         behaviour = self.behave(_digest(template), template["spec"]["containers"][0]["image"])
@@ -135,7 +153,8 @@ class Workloads:
         labels = deployment["spec"]["selector"]["matchLabels"]
         owned = self.kube.find(POD, deployment["metadata"]["namespace"], labels)
         name = _set_name(deployment)
-        return [pod for pod in owned if pod["metadata"]["ownerReferences"][0]["name"] == name]
+        mine = [pod for pod in owned if pod["metadata"]["ownerReferences"][0]["name"] == name]
+        return [pod for pod in mine if pod["status"].get("phase") not in ("Succeeded", "Failed")]
 
     def _create_pod(self, deployment: dict[str, Any], index: int) -> None:
         namespace, name = deployment["metadata"]["namespace"], _set_name(deployment)

@@ -51,6 +51,7 @@ from modelcycle.kube.kinds import (
     Kind,
 )
 from modelcycle.kube.names import LABEL_DEPLOYMENT, LABEL_LINEAGE
+from modelcycle.kube.pods import has_ended
 from modelcycle.kube.port import Kube, Object
 from modelcycle.metrics.port import Samples
 from modelcycle.settings import Settings
@@ -162,7 +163,7 @@ def _is_ending(pod: Object) -> bool:
 
 def _pods(bodies: Iterable[Object], deployments: Sequence[DeploymentView]) -> tuple[PodView, ...]:
     names = {view.child.name for view in deployments}
-    owned = ((body, pod_deployment(body)) for body in bodies)
+    owned = ((body, pod_deployment(body)) for body in bodies if not has_ended(body))
     return tuple(pod_view(body, name) for body, name in owned if name is not None and name in names)
 
 

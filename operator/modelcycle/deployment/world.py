@@ -157,7 +157,7 @@ class World:
     """By revision hash."""
     revisions: Mapping[str, RevisionView] = field(default_factory=dict)
     pods: tuple[PodView, ...] = ()
-    """Pods of our Deployments, without those being deleted."""
+    """Pods of our Deployments, without those being deleted and those that have ended."""
     ending: tuple[PodView, ...] = ()
     """Those being deleted: they may still answer, and hand requests on."""
     service: Child | None = None

@@ -9,6 +9,7 @@ from typing import Any, Final
 from modelcycle.kube.kinds import GROUP
 from modelcycle.kube.names import LABEL_TASK, LABEL_TRIAL
 from modelcycle.kube.pod_problems import is_image
+from modelcycle.kube.pods import has_ended
 from modelcycle_bundle.contract import TaskKind
 
 ANNOTATION_ATTEMPT: Final = f"{GROUP}/attempt"
@@ -136,7 +137,7 @@ def _job_state(job: Mapping[str, Any]) -> tuple[JobState, str]:
 
 
 def pod_view(pod: Mapping[str, Any]) -> PodView:
-    """The facts of one pod."""
+    """The facts of one pod. One that has ended tells what it came to and waits for nothing, whatever its containers told last."""
     metadata, status = pod["metadata"], pod.get("status") or {}
     containers = status.get("containerStatuses") or ()
     main: Mapping[str, Any] = next((c for c in containers if c.get("name") == CONTAINER), {})
@@ -145,19 +146,20 @@ def pod_view(pod: Mapping[str, Any]) -> PodView:
     scheduled: Mapping[str, Any] = next(
         (c for c in status.get("conditions") or () if c.get("type") == "PodScheduled"), {}
     )
-    has_node = scheduled.get("status") == "True"
-    no_node = scheduled.get("status") == "False" and scheduled.get("reason") == "Unschedulable"
+    is_alive = not has_ended(pod)
+    has_node = is_alive and scheduled.get("status") == "True"
+    no_node = is_alive and scheduled.get("status") == "False" and scheduled.get("reason") == "Unschedulable"
     problem = waiting.get("reason", "")
     told = f"{problem}: {waiting['message']}" if waiting.get("message") else problem
     return PodView(
         name=metadata["name"],
         created=moment(metadata.get("creationTimestamp")) or datetime.fromtimestamp(0, UTC),
-        running="running" in state,
+        running=is_alive and "running" in state,
         exit_code=terminated.get("exitCode"),
         termination_reason=terminated.get("reason", ""),
         message=terminated.get("message", ""),
         image_id=main.get("imageID") or None,
-        image_problem=told if is_image(problem) else "",
+        image_problem=told if is_alive and is_image(problem) else "",
         unschedulable=scheduled.get("message", "no node fits") if no_node else "",
         not_starting=told if has_node and not is_image(problem) else "",
         waiting_since=moment(scheduled.get("lastTransitionTime")),

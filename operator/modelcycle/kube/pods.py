@@ -1,8 +1,9 @@
-"""What every pod we make runs as. Pure.
+"""What every pod we make runs as, and when a pod is none any more. Pure.
 
 Owns the security contexts: nothing root, nothing writable but volumes, ids that are ours or the platform's.
 """
 
+from collections.abc import Mapping
 from typing import Any, Final
 
 DEFAULT_USER: Final = 65532
@@ -22,3 +23,12 @@ def container_security() -> dict[str, Any]:
         "readOnlyRootFilesystem": True,
         "capabilities": {"drop": ["ALL"]},
     }
+
+
+def has_ended(pod: Mapping[str, Any]) -> bool:
+    """Whether a pod will never run again: evicted, lost with its node, or done.
+
+    Its object stays until a garbage collector takes it, in a cluster of normal size for ever, and tells of conditions and containers
+    whatever it told last.
+    """
+    return (pod.get("status") or {}).get("phase") in ("Succeeded", "Failed")

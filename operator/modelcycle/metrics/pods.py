@@ -13,6 +13,7 @@ import aiohttp
 
 from modelcycle.kube import kinds, names
 from modelcycle.kube.errors import ApiError
+from modelcycle.kube.pods import has_ended
 from modelcycle.kube.port import Kube, Object
 from modelcycle.metrics import exposition
 from modelcycle.metrics.port import DRIFT_SERIES, PodCounters, PodFailure, Round, SeriesSet, SourceUnavailable, Target
@@ -73,7 +74,7 @@ async def living_pods(kube: Kube, target: Target) -> list[Object]:
         pods = await kube.list(kinds.POD, target.namespace, labels)
     except ApiError as error:
         raise SourceUnavailable(f"pods of {target.deployment} could not be listed: {type(error).__name__}") from error
-    return [pod for pod in pods if _status(pod).get("phase") not in ("Succeeded", "Failed")]
+    return [pod for pod in pods if not has_ended(pod)]
 
 
 def has_address(pod: Object) -> bool:

@@ -13,6 +13,7 @@ from typing import Final
 
 from modelcycle.kube import kinds, names
 from modelcycle.kube.errors import ApiError
+from modelcycle.kube.pods import has_ended
 from modelcycle.kube.port import Kube
 from modelcycle.metrics.pods import PageError, Pages, host_of
 from modelcycle.metrics.port import Counts, CountSource, Round, Target
@@ -118,7 +119,7 @@ class ProfiledSource:
         places = {
             pod["metadata"]["uid"]: (str(pod["metadata"]["name"]), str(pod["status"]["podIP"]))
             for pod in pods
-            if (pod.get("status") or {}).get("podIP")
+            if (pod.get("status") or {}).get("podIP") and not has_ended(pod)
         }
         for name, uids in lacking.items():
             self._memory.miss(name, "no pod that counts by it has an address")

@@ -104,3 +104,21 @@ async def test_lost_status_of_pods_that_are_down_lets_no_new_revision_pass_uncom
     await lab.run(seconds=60)
     assert (lab.status["stable"]["digest"], lab.serving) == (digest("a"), "a")
     assert lab.status["canary"]["digest"] == digest("b")
+
+
+async def test_evicted_pod_does_not_block_the_way_back() -> None:
+    lab = await replacing(Behaviour.SLOW)
+    lab.workloads.evict(NAMESPACE, {"modelcycle.dev/revision": ref("b").revision})
+    lab.apply(model=model("a"), server={"replicas": 2})
+    await lab.run(seconds=20)
+    lab.behaviours[digest("b")] = Behaviour.HEALTHY
+    lab.apply(model=model("b"), server={"replicas": 2})
+    await lab.run(seconds=60)
+    assert (lab.reason, lab.serving) == ("Serving", "b")
+
+
+async def test_what_an_evicted_pod_told_last_is_no_verdict_on_the_revision() -> None:
+    lab = await replacing(Behaviour.GOLDEN)
+    lab.workloads.evict(NAMESPACE, {"modelcycle.dev/deployment": NAME})
+    world, _ = await look(lab)
+    assert (world.pods, world.ending) == ((), ())
