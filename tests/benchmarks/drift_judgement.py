@@ -17,6 +17,7 @@ from scipy import stats
 from fakes.counting_pods import BASE, at, take
 from fakes.judged_pods import Factory, Table
 from modelcycle.api.driftmonitor import Effect, Monitor, MonitorSpec
+from modelcycle.api.edition import Edition
 from modelcycle.drift import judge, rows
 from modelcycle.drift.decide import decide
 from modelcycle.drift.ledger import Book
@@ -82,7 +83,7 @@ def cost() -> None:
         bases = tuple(Run(run, r.counts, r.seen_at.timestamp()) for run, r in sorted(before.runs.items()))
         book = Book(Ledger(OpenWindow("scrap", at(0).timestamp(), bases)))
         world = MonitorWorld(
-            monitor=Monitor("plant-7", "scrap", "uid", 1, "1", MonitorSpec("scrap"), {}),
+            monitor=Monitor("plant-7", "scrap", "uid", Edition("", 1), "1", MonitorSpec("scrap"), {}),
             now=after.taken_at,
             target=TargetModel("uid", "sha256:a"),
             stored=LedgerObject("uid", "1", None, book),

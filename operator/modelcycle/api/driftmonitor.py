@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, Final
 
+from modelcycle.api.edition import Edition, edition_of
+
 STATE_VERSION: Final = 2
 """Version of `status` and of the ledger that this code writes; a newer one is left alone."""
 
@@ -161,10 +163,15 @@ class Monitor:
     namespace: str
     name: str
     uid: str
-    generation: int
+    edition: Edition
     resource_version: str
     spec: MonitorSpec
     status: Mapping[str, Any]
+
+    @property
+    def generation(self) -> int:
+        """metadata.generation."""
+        return self.edition.generation
 
     @property
     def state_version(self) -> int:
@@ -192,7 +199,7 @@ def parse(obj: Mapping[str, Any]) -> Monitor:
         namespace=meta["namespace"],
         name=meta["name"],
         uid=meta["uid"],
-        generation=meta.get("generation", 1),
+        edition=edition_of(obj),
         resource_version=meta["resourceVersion"],
         spec=MonitorSpec(
             target=spec["targetRef"]["name"],

@@ -14,6 +14,7 @@ from datetime import datetime
 from typing import Any, Final
 
 from modelcycle.api import policies
+from modelcycle.api.edition import edition_of
 from modelcycle.api.modeldeployment import DeploymentReason, Spec, SpecError, parse
 from modelcycle.api.rollout import Approval, Verb
 from modelcycle.deployment import manifests, status
@@ -96,7 +97,7 @@ async def observe(kube: Kube, settings: Settings, key: Key, now: datetime, read:
         namespace=key.namespace,
         name=key.name,
         uid=metadata["uid"],
-        generation=metadata.get("generation", 0),
+        edition=edition_of(body),
         resource_version=metadata.get("resourceVersion", ""),
         raw_status=raw_status,
         state=state,

@@ -1,5 +1,6 @@
 """How long a rejection stands, and for what: by its reason, until a Retry, an edit of the spec, or other trusted keys. Pure."""
 
+from dataclasses import replace
 from typing import Final
 
 from modelcycle.api.modeldeployment import DeploymentReason as Reason
@@ -34,6 +35,17 @@ ANSWER_REASONS: Final = frozenset(
 """The model's answers were refused, or a person refused it: so is the same digest from another place or in other pods."""
 
 
+def with_editions(world: World, state: State) -> State:
+    """What the first release rejected under the present generation belongs to the present edition: it stored no hash."""
+    unmarked = {
+        item for item in state.rejected if not item.edition.hash and item.edition.generation == world.generation
+    }
+    if not unmarked:
+        return state
+    marked = (replace(item, edition=world.edition) if item in unmarked else item for item in state.rejected)
+    return replace(state, rejected=tuple(marked))
+
+
 def standing_rejection(world: World, state: State, target: Target) -> Rejection | None:
     """The rejection that keeps the target from being tried, None when there is none or it no longer holds."""
     wanted = target.hash
@@ -42,7 +54,7 @@ def standing_rejection(world: World, state: State, target: Target) -> Rejection 
         if item.ref.revision != wanted and not same_model:
             continue
         retrusted = item.reason in TRUST_REASONS and item.trust != world.trust.hash
-        edited = item.reason not in UNTIL_RETRY and item.generation != world.generation
+        edited = item.reason not in UNTIL_RETRY and world.edition.is_edit_of(item.edition)
         if not retrusted and not edited:
             return item
     return None

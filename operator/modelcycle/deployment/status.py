@@ -10,6 +10,7 @@ from enum import StrEnum
 from typing import Any, Final
 
 from modelcycle.api.conditions import timestamp
+from modelcycle.api.edition import Edition, read_edition, write_edition
 from modelcycle.deployment import analysis as analyses
 from modelcycle.deployment import commands
 from modelcycle.deployment import intent as intents
@@ -100,14 +101,14 @@ class Retiring:
 
 @dataclass(frozen=True, slots=True)
 class Rejection:
-    """A revision that was tried and refused. `trust` and `generation` say what it was refused under."""
+    """A revision that was tried and refused. `trust` and `edition` say what it was refused under."""
 
     ref: RevisionRef
     reason: str
     message: str
     at: datetime
     trust: str
-    generation: int
+    edition: Edition
 
 
 @dataclass(frozen=True, slots=True)
@@ -212,7 +213,7 @@ def _rejection(raw: Mapping[str, Any]) -> Rejection:
         message=raw.get("message", ""),
         at=optional_time(raw.get("at")) or _EPOCH,
         trust=raw.get("trust", ""),
-        generation=raw.get("generation", 0),
+        edition=read_edition(raw),
     )
 
 
@@ -266,7 +267,7 @@ def _render_rejection(item: Rejection) -> dict[str, Any]:
         "message": item.message[:REASON_TEXT_LIMIT],
         "at": timestamp(item.at),
         "trust": item.trust,
-        "generation": item.generation,
+        **write_edition(item.edition),
     }
 
 

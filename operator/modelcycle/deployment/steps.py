@@ -12,7 +12,7 @@ from modelcycle.deployment.counting import counting
 from modelcycle.deployment.intent import rollout_id
 from modelcycle.deployment.manifests import deployment_name
 from modelcycle.deployment.progress import is_direct, progress, repeat
-from modelcycle.deployment.rejection import standing_rejection
+from modelcycle.deployment.rejection import standing_rejection, with_editions
 from modelcycle.deployment.requests import execute
 from modelcycle.deployment.revision import Target
 from modelcycle.deployment.rollback import look, roll_back
@@ -30,7 +30,7 @@ from modelcycle.deployment.world import World
 
 def step(world: World, spec: Spec) -> Transition:
     """All transitions that the world allows now."""
-    state = _recover(world, _forget_lost(world))
+    state = _recover(world, with_editions(world, _forget_lost(world)))
     done = Transition(state, counting(world, spec, state))
     order = (_arrive, look, roll_back, execute, _return, _drop, judge_pods, repeat, progress, _start, _retire, _rest)
     for transition in order:

@@ -55,7 +55,7 @@ def without_canary(state: State, now: datetime) -> State:
 
 def reject(world: World, done: Transition, canary: Canary, reason: Reason, message: str) -> Transition:
     """Take the canary back and remember it."""
-    rejection = Rejection(canary.ref, reason, message, world.now, canary.trust, world.generation)
+    rejection = Rejection(canary.ref, reason, message, world.now, canary.trust, world.edition)
     back = without_canary(done.state, world.now)
     note = f"{label(canary.ref)} is rejected: {message}"
     rejected = replace(back, rejected=remember(back.rejected, rejection))

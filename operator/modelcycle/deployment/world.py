@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Final
 
+from modelcycle.api.edition import Edition
 from modelcycle.api.modeldeployment import Spec
 from modelcycle.deployment.revision import Target
 from modelcycle.deployment.status import State
@@ -141,7 +142,7 @@ class World:
     namespace: str
     name: str
     uid: str
-    generation: int
+    edition: Edition
     resource_version: str
     raw_status: Json
     state: State
@@ -171,6 +172,11 @@ class World:
     """The admission policies that bind an approval to its author are in force."""
     trust_map: Child | None = None
     foreign: tuple[Foreign, ...] = ()
+
+    @property
+    def generation(self) -> int:
+        """metadata.generation."""
+        return self.edition.generation
 
     @property
     def ready(self) -> Mapping[str, int]:

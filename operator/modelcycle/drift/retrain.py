@@ -151,11 +151,11 @@ def _usable(world: RetrainWorld, spec: RetrainSpec) -> ExperimentSpec | RetrainF
 
 
 def _look(world: RetrainWorld, spec: RetrainSpec, template: ExperimentSpec, wish: RetrainWish) -> RetrainStep:
-    subject, generation, state = wish.fingerprint, world.monitor.generation, world.state
+    subject, edition, state = wish.fingerprint, world.monitor.edition, world.state
     if state.look is not None and state.wish is None:
-        record = state.look.again(subject, generation, world.now)
+        record = state.look.again(subject, edition, world.now)
     else:
-        record = going_on(state.look, subject, generation, world.now)
+        record = going_on(state.look, subject, edition, world.now)
     # Pinned when the attempt starts: the window in the data's address must not move while a Job reads it.
     pinned = state.wish if state.wish is not None and record is state.look else wish
     state = replace(state, look=record, wish=pinned)
@@ -166,7 +166,9 @@ def _look(world: RetrainWorld, spec: RetrainSpec, template: ExperimentSpec, wish
         return _start(world, spec, template, state, record, pinned)
     match read(InspectResult, job, world.now):
         case Unfinished(note):
-            return RetrainStep(state, _deletes(world, record), f"looking at new data: Job {job.name}", _looking(note))
+            return RetrainStep(
+                state, _deletes(world, record), f"looking at new data: Job {job.name}", _looking(record, note)
+            )
         case Lost(problem) | (Problem() as problem):
             return _failed(world, state, record, problem)
         case result:
@@ -192,8 +194,8 @@ def _start(
         text = f"Job {name} is there already and belongs to {world.taken}: delete or rename it"
         return _withheld(RetrainStep(state), RetrainFinding(RetrainReason.RETRAIN_NAME_TAKEN, text))
     if any(job.name == name for job in world.jobs):
-        return RetrainStep(state, _deletes(world), did, _looking(None))
-    return RetrainStep(state, (Create(JOB, body), *_deletes(world, record)), did, _looking(None))
+        return RetrainStep(state, _deletes(world), did, _looking(record))
+    return RetrainStep(state, (Create(JOB, body), *_deletes(world, record)), did, _looking(record))
 
 
 def _told(
@@ -253,7 +255,9 @@ def _held(problem: Problem) -> RetrainFinding:
     return RetrainFinding(RetrainReason.DATA_UNAVAILABLE, f"{problem.reason}: {problem.message}")
 
 
-def _looking(note: Problem | None) -> RetrainFinding:
+def _looking(record: TaskRecord, note: Problem | None = None) -> RetrainFinding:
+    if record.problem is not None:
+        return _held(record.problem)
     text = f"{note.reason}: {note.message} (trying again)" if note is not None else "a Job reads the new data"
     return RetrainFinding(RetrainReason.LOOKING_AT_DATA, text)
 

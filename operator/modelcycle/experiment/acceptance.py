@@ -1,6 +1,6 @@
 """Whether the best trial may be sealed: its metrics within their bounds, and not worse than the deployed model. Pure.
 
-Owns `status.acceptance`: a verdict belongs to one candidate under one generation of the spec, and is not formed twice. Seals nothing.
+Owns `status.acceptance`: a verdict belongs to one candidate under one edition of the spec, and is not formed twice. Seals nothing.
 """
 
 from collections.abc import Mapping
@@ -10,6 +10,7 @@ from typing import Any, Final
 
 from modelcycle.api.acceptance import AcceptanceReason, AcceptanceVerdict, Bound, NotWorseThan
 from modelcycle.api.conditions import MESSAGE_LIMIT, Outcome
+from modelcycle.api.edition import read_edition, write_edition
 from modelcycle.api.experiment import Direction, ExperimentReason, ExperimentSpec
 from modelcycle.experiment import comparison
 from modelcycle.experiment.comparison import Comparison, Deployed, Figures
@@ -19,7 +20,6 @@ from modelcycle.experiment.ledger import Entry
 from modelcycle.experiment.results import number
 from modelcycle.experiment.status import Standing
 from modelcycle.experiment.world import World
-from modelcycle.jobs.records import TaskState
 
 _DIGITS: Final = (4, 6, 9, 17)
 NOTHING_SEALED: Final = "nothing is sealed"
@@ -55,7 +55,7 @@ def judge(world: World, spec: ExperimentSpec, best: Entry) -> Judgement:
     if _is_of(before.shown, world, best):
         refused = before.shown["verdict"] == AcceptanceVerdict.REFUSED
         return Judgement(_stalled(before.shown) if refused else None, before.comparison, before.shown)
-    about = {"trial": best.index, "candidateDigest": best.candidate_digest, "generation": world.generation}
+    about = {"trial": best.index, "candidateDigest": best.candidate_digest} | write_edition(world.edition)
     for bound in wanted.bounds:
         broken = _broken(bound, best)
         if broken:
@@ -67,7 +67,8 @@ def judge(world: World, spec: ExperimentSpec, best: Entry) -> Judgement:
 
 
 def _is_of(shown: Mapping[str, Any], world: World, best: Entry) -> bool:
-    return (shown.get("candidateDigest"), shown.get("generation")) == (best.candidate_digest, world.generation)
+    is_same = bool(shown) and shown.get("candidateDigest") == best.candidate_digest
+    return is_same and not world.edition.is_edit_of(read_edition(shown))
 
 
 def _stalled(shown: Mapping[str, Any]) -> Standing:
@@ -134,8 +135,8 @@ def _compare(
     if found.figures is not None:
         return _verdict(spec, best, wanted, about, found, found.figures)
     what = f"trial {best.index} with model {_short(found.deployed)} of ModelDeployment {wanted.deployment}"
-    if found.record.state is TaskState.FAILED and found.record.problem is not None:
-        problem = found.record.problem
+    problem = found.record.problem
+    if problem is not None:
         text = f"comparing {what}: {describe(problem, world.namespace, spec.key_secret)}"
         return Judgement(Standing(Outcome.STALLED, condition_reason(problem), f"{text}: {NOTHING_SEALED}"), found)
     text = f"comparing {what}"

@@ -85,7 +85,7 @@ def goes_on(world: World, best: Entry) -> Comparison | None:
     record = found.record
     if record is None or found.deployed is None or record.state is TaskState.PASSED:
         return None
-    if record.subject != best.candidate_digest or record.generation != world.generation:
+    if record.subject != best.candidate_digest or world.edition.is_edit_of(record.edition):
         return None
     due = record.due(PERMANENT)
     return None if due is not None and world.now >= due else found
@@ -94,7 +94,7 @@ def goes_on(world: World, best: Entry) -> Comparison | None:
 def begin(world: World, best: Entry, deployed: Deployed) -> Comparison:
     """The first attempt, or the next one."""
     before, subject = stored(world).record, best.candidate_digest or ""
-    return Comparison(next_attempt(before, subject, world.generation, world.now), deployed)
+    return Comparison(next_attempt(before, subject, world.edition, world.now), deployed)
 
 
 def look(world: World, spec: ExperimentSpec, best: Entry, begun: Comparison) -> Comparison:

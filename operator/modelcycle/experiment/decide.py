@@ -15,6 +15,7 @@ from modelcycle.api.experiment import (
     ExperimentReason,
     ExperimentSpec,
     SpecError,
+    TrialReason,
     TrialState,
     canonical,
     parse,
@@ -34,10 +35,10 @@ from modelcycle.experiment.status import Progress, Standing, best_text
 from modelcycle.experiment.trials import Trials
 from modelcycle.experiment.world import World
 from modelcycle.jobs.manifests import Owner
-from modelcycle.jobs.records import TaskState, read_task
+from modelcycle.jobs.records import TaskRecord, TaskState, read_task
 from modelcycle.jobs.views import JobView
 from modelcycle.kube.kinds import CONFIG_MAP, EXPERIMENT, JOB
-from modelcycle_bundle.contract import TaskKind
+from modelcycle_bundle.contract import FailureClass, TaskKind
 
 SPEC_LIMIT: Final = 64 * 1024
 EVENTS_PER_LOOK: Final = 5
@@ -71,6 +72,7 @@ class Verdict:
 
     standing: Standing
     may_start: bool = False
+    inspects: bool = False
     stops_trials: bool = False
     acceptance: Judgement | None = None
     sealing: Sealing | None = None
@@ -108,13 +110,22 @@ def _assess(world: World, spec: ExperimentSpec) -> Situation:
     pin = spec.data.digest or inspection.data.get("digest")
     found = trials.look(world, spec, History(entries, spec.search_hash, pin), inspected=inspection.passed)
     if found.holds is not None and inspection.record.state is not TaskState.FAILED:
-        held = inspection.record.failed(found.holds, world.now)
-        inspection = replace(inspection, record=held, order=None, due=held.retry_at())
-    elif any(e.state is not TrialState.DISCARDED for e in found.ended) and inspection.passed:
-        inspection = replace(inspection, record=replace(inspection.record, failures=0))
+        inspection = inspections.held(world, spec, inspection, found.holds)
+    elif inspection.passed:
+        inspection = replace(inspection, record=_after(inspection.record, found))
     history = History(entries + found.ended, spec.search_hash, pin)
     winner = best(spec, tuple(history.settled.values()))
     return Situation(world, spec, planned_trials(spec), inspection, found, history, winner)
+
+
+def _after(record: TaskRecord, found: Trials) -> TaskRecord:
+    """The inspection's record after this look at the trials: one that settles ends the failures, and refutes the last cause."""
+    settled = [e for e in found.ended if e.state is not TrialState.DISCARDED]
+    no_room = record.problem is not None and record.problem.reason == TrialReason.UNSCHEDULABLE
+    has_room = no_room and any(pod.running for job in found.running for pod in job.pods)
+    if has_room or any(e.failure_class != FailureClass.INFRASTRUCTURE for e in settled):
+        record = record.cleared()
+    return replace(record, failures=0) if settled else record
 
 
 def _judge(at: Situation) -> Verdict:
@@ -133,9 +144,10 @@ def _judge(at: Situation) -> Verdict:
         text = f"{failures} trials failed, spec.maxFailedTrialCount is {spec.max_failed}; {_last_failure(at)}"
         return _stalled(at, ExperimentReason.MAX_FAILED_TRIALS_REACHED, text, stops_trials=True)
     problem = at.inspection.record.problem
-    if at.inspection.record.state is TaskState.FAILED and problem is not None:
+    if problem is not None:  # stands until a look, or a trial, says otherwise
         text = describe(problem, world.namespace, spec.key_secret)
-        return _stalled(at, condition_reason(problem), text, stops_trials=at.inspection.stops_trials)
+        stalled = _stalled(at, condition_reason(problem), text, stops_trials=at.inspection.stops_trials)
+        return replace(stalled, inspects=True, may_start=at.inspection.passed and not spec.suspend)
     if at.over and at.best is not None and at.inspection.passed:
         return _finish(at, at.best)
     return _search(at)
@@ -158,7 +170,7 @@ def _search(at: Situation) -> Verdict:
         standing = Standing(Outcome.RECONCILING, condition_reason(note), text)
     else:
         standing = Standing(Outcome.RECONCILING, ExperimentReason.SEARCHING, _progress_text(at))
-    return Verdict(standing, may_start=at.inspection.passed or at.inspection.first_try)
+    return Verdict(standing, may_start=at.inspection.passed or at.inspection.first_try, inspects=True)
 
 
 def _finish(at: Situation, winner: Entry) -> Verdict:
@@ -180,7 +192,7 @@ def _seal(at: Situation, winner: Entry, judged: Judgement) -> Verdict:
     if record is not None and record.state is TaskState.PASSED:
         said = str(judged.shown.get("message", ""))
         standing = Standing(Outcome.READY, ExperimentReason.SUCCEEDED, _success(at, said))
-    elif record is not None and record.state is TaskState.FAILED and record.problem is not None:
+    elif record is not None and record.problem is not None:
         text = f"sealing trial {winner.index}: {describe(record.problem, at.world.namespace, at.spec.key_secret)}"
         standing = Standing(Outcome.STALLED, condition_reason(record.problem), text)
     else:
@@ -275,7 +287,7 @@ def _starting(at: Situation, running: Sequence[JobView]) -> tuple[JobOrder, ...]
 def _orders(at: Situation, verdict: Verdict) -> tuple[JobOrder, ...]:
     if at.spec.suspend or verdict.standing.reason is ExperimentReason.FORBIDDEN_SECRET:
         return ()
-    inspect = () if verdict.standing.outcome is not Outcome.RECONCILING else (at.inspection.order,)
+    inspect = (at.inspection.order,) if verdict.inspects else ()
     collect = () if verdict.stops_trials else at.trials.collect
     compare = (verdict.acceptance.comparison.order,) if verdict.acceptance else ()
     seal = (verdict.sealing.order,) if verdict.sealing else ()

@@ -1,7 +1,7 @@
 """The inspect Job's life: attempt, result, pinned data, retry. Pure."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, Final
 
@@ -9,12 +9,15 @@ from modelcycle.api.experiment import ExperimentSpec
 from modelcycle.experiment import tasks
 from modelcycle.experiment.manifests import JobOrder
 from modelcycle.experiment.world import World
-from modelcycle.jobs.records import TaskRecord, TaskState, going_on, read_task
+from modelcycle.jobs.records import Finder, TaskRecord, TaskState, going_on, read_task
 from modelcycle.jobs.results import Lost, Problem, Unfinished, of_failure, read
 from modelcycle_bundle.contract import FailureClass, FailureReason, InspectResult, TaskKind
 
 STOPPING: Final = frozenset({FailureClass.DATA, FailureClass.POLICY})
 """Failures that stop running trials; others leave them to finish."""
+
+NAMED: Final = 120
+"""Characters of an estimator's name in a message."""
 
 BLIND: Final = frozenset({FailureReason.TASK_INVALID, FailureReason.INTERNAL})
 """Failures of a program that has looked at nothing: that it saw no key means nothing."""
@@ -50,6 +53,21 @@ class Inspection:
         return problem.failure_class in STOPPING or problem.reason == FailureReason.NO_SIGNING_KEY
 
 
+def permanent(world: World, spec: ExperimentSpec, record: TaskRecord) -> frozenset[str]:
+    """Reasons that only an edit mends: an estimator that is neither scikit-learn's nor in the operator's settings."""
+    message = record.problem.message if record.problem else ""
+    named = {step.estimator for step in spec.steps if step.estimator[:NAMED] in message}
+    return (
+        frozenset() if named.intersection(world.extra_estimators) else frozenset({FailureReason.ESTIMATOR_NOT_ALLOWED})
+    )
+
+
+def held(world: World, spec: ExperimentSpec, inspection: Inspection, problem: Problem) -> Inspection:
+    """A trial has found what holds the whole Experiment: the inspection is repeated before any other trial starts."""
+    record = inspection.record.failed(problem, world.now, Finder.TRIAL)
+    return replace(inspection, record=record, order=None, due=record.due(permanent(world, spec, record)))
+
+
 def look(world: World, spec: ExperimentSpec, *, keep_pin: bool) -> Inspection:
     """Where the inspection stands. `keep_pin`: a trial has succeeded on the pinned data, so other data is a failure."""
     record = _current(world, spec)
@@ -57,7 +75,7 @@ def look(world: World, spec: ExperimentSpec, *, keep_pin: bool) -> Inspection:
     data = dict(world.status.get("data") or {}) if same else {}
     key = dict(world.status.get("signingKey") or {}) if same else {}
     if record.state is not TaskState.RUNNING:
-        return Inspection(record, data, key, due=record.due())
+        return Inspection(record, data, key, due=record.due(permanent(world, spec, record)))
     job = world.job_of(TaskKind.INSPECT, 0, record.attempt)
     if job is None:
         pin = spec.data.digest or (data.get("digest") if keep_pin else None)
@@ -76,7 +94,8 @@ def _current(world: World, spec: ExperimentSpec) -> TaskRecord:
     record = read_task(world.status.get("inspection"))
     if spec.suspend and record is not None and record.state is TaskState.FAILED and record.subject == spec.search_hash:
         return record
-    return going_on(record, spec.search_hash, world.generation, world.now)
+    final = permanent(world, spec, record) if record is not None else frozenset()
+    return going_on(record, spec.search_hash, world.edition, world.now, final)
 
 
 def _failed(

@@ -64,8 +64,8 @@ def _current(world: World, best: Entry) -> TaskRecord:
     subject = best.candidate_digest or ""
     record = read_task(world.status.get("sealing"))
     if record is not None and record.state is TaskState.PASSED:
-        return next_attempt(record, subject, world.generation, world.now)
-    return going_on(record, subject, world.generation, world.now, PERMANENT)
+        return next_attempt(record, subject, world.edition, world.now)
+    return going_on(record, subject, world.edition, world.now, PERMANENT)
 
 
 def _failed(record: TaskRecord, model: Mapping[str, Any], problem: Problem, now: datetime) -> Sealing:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from modelcycle.api.edition import Edition, edition_of
 from modelcycle.experiment.ledger import Page
 from modelcycle.jobs.views import JobView
 from modelcycle.kube.kinds import Kind
@@ -60,6 +61,11 @@ class World:
     def generation(self) -> int:
         """metadata.generation."""
         return int(self.obj["metadata"].get("generation", 1))
+
+    @property
+    def edition(self) -> Edition:
+        """What is wanted now."""
+        return edition_of(self.obj)
 
     def job_of(self, task: TaskKind, index: int, attempt: int) -> JobView | None:
         """The Job of one attempt; one that is being deleted is none any more."""

@@ -7,12 +7,20 @@ from enum import StrEnum
 from typing import Any, Final
 
 from modelcycle.api.conditions import MESSAGE_LIMIT, timestamp
+from modelcycle.api.edition import Edition, read_edition, write_edition
 from modelcycle.jobs.results import Problem
 from modelcycle.jobs.views import moment
 
 FAST_RETRIES: Final = 5
 FIRST_RETRY: Final = timedelta(seconds=60)
 LAST_RETRY: Final = timedelta(seconds=3600)
+
+
+class Finder(StrEnum):
+    """Which Job found the problem of a record, beside its own."""
+
+    TRIAL = "Trial"
+    """A trial: that the inspection passes does not refute it, a trial that comes to something does."""
 
 
 class TaskState(StrEnum):
@@ -28,15 +36,17 @@ class TaskState(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class TaskRecord:
-    """One write-ahead record."""
+    """One write-ahead record. `problem` is the last cause: it stands while the next attempt goes on, until that says otherwise."""
 
     attempt: int
     state: TaskState
     subject: str
-    generation: int
+    edition: Edition
     time: datetime
     failures: int = 0
     problem: Problem | None = None
+    found_by: Finder | None = None
+    """None: the record's own Job."""
 
     def retry_at(self) -> datetime:
         """When the next attempt is due after a failure: a minute five times, then doubling up to an hour."""
@@ -50,35 +60,49 @@ class TaskRecord:
 
     def passed(self, now: datetime) -> "TaskRecord":
         """After success. Failures in a row stay counted until a trial settles."""
-        return replace(self, state=TaskState.PASSED, time=now, problem=None)
+        passed = replace(self, state=TaskState.PASSED, time=now)
+        return passed if self.found_by is not None else passed.cleared()
 
-    def failed(self, problem: Problem, now: datetime) -> "TaskRecord":
+    def failed(self, problem: Problem, now: datetime, found_by: Finder | None = None) -> "TaskRecord":
         """After a failure."""
-        return replace(self, state=TaskState.FAILED, time=now, failures=self.failures + 1, problem=problem)
+        failures = self.failures + 1
+        return replace(self, state=TaskState.FAILED, time=now, failures=failures, problem=problem, found_by=found_by)
 
-    def again(self, subject: str, generation: int, now: datetime) -> "TaskRecord":
-        """The next attempt."""
-        failures = self.failures if subject == self.subject and generation == self.generation else 0
-        return TaskRecord(self.attempt + 1, TaskState.RUNNING, subject, generation, now, failures)
+    def cleared(self) -> "TaskRecord":
+        """Without its problem."""
+        return replace(self, problem=None, found_by=None)
+
+    def edited(self, edition: Edition) -> "TaskRecord":
+        """The spec was edited and no other attempt is needed: the cause may be mended, and what has passed has passed for this spec."""
+        return replace(self.cleared(), edition=edition if self.state is TaskState.PASSED else self.edition)
+
+    def again(self, subject: str, edition: Edition, now: datetime) -> "TaskRecord":
+        """The next attempt. For something else, or after an edit, it begins without failures and without a problem."""
+        after = replace(
+            self, attempt=self.attempt + 1, state=TaskState.RUNNING, subject=subject, edition=edition, time=now
+        )
+        is_same = subject == self.subject and not edition.is_edit_of(self.edition)
+        return after if is_same else replace(after, failures=0).cleared()
 
 
-def next_attempt(record: TaskRecord | None, subject: str, generation: int, now: datetime) -> TaskRecord:
+def next_attempt(record: TaskRecord | None, subject: str, edition: Edition, now: datetime) -> TaskRecord:
     """The first attempt, or the one after `record`. Attempts are never counted anew: each has a Job name of its own."""
     if record is None:
-        return TaskRecord(0, TaskState.RUNNING, subject, generation, now)
-    return record.again(subject, generation, now)
+        return TaskRecord(0, TaskState.RUNNING, subject, edition, now)
+    return record.again(subject, edition, now)
 
 
 def going_on(
-    record: TaskRecord | None, subject: str, generation: int, now: datetime, permanent: Collection[str] = ()
+    record: TaskRecord | None, subject: str, edition: Edition, now: datetime, permanent: Collection[str] = ()
 ) -> TaskRecord:
-    """The record, or its next attempt: there is none yet, it is for something else, or it failed and the spec changed or a wait is over."""
+    """The record, or its next attempt: there is none yet, it is for something else, or it failed and was edited or a wait is over."""
     if record is None or record.subject != subject:
-        return next_attempt(record, subject, generation, now)
-    due = record.due(permanent)
+        return next_attempt(record, subject, edition, now)
+    edited, due = edition.is_edit_of(record.edition), record.due(permanent)
+    if record.state is not TaskState.FAILED:
+        return record.edited(edition) if edited else record
     over = due is not None and now >= due
-    repeats = record.state is TaskState.FAILED and (record.generation != generation or over)
-    return record.again(subject, generation, now) if repeats else record
+    return record.again(subject, edition, now) if edited or over else record
 
 
 def read_task(raw: Mapping[str, Any] | None) -> TaskRecord | None:
@@ -93,10 +117,11 @@ def read_task(raw: Mapping[str, Any] | None) -> TaskRecord | None:
         attempt=int(raw["attempt"]),
         state=TaskState(raw["state"]),
         subject=raw["subject"],
-        generation=int(raw.get("generation", 0)),
+        edition=read_edition(raw),
         time=time or datetime.fromisoformat("1970-01-01T00:00:00+00:00"),
         failures=int(raw.get("failures", 0)),
         problem=problem,
+        found_by=Finder(raw["foundBy"]) if raw.get("foundBy") else None,
     )
 
 
@@ -106,11 +131,13 @@ def write_task(record: TaskRecord) -> dict[str, Any]:
         "attempt": record.attempt,
         "state": record.state.value,
         "subject": record.subject,
-        "generation": record.generation,
+        **write_edition(record.edition),
         "time": timestamp(record.time),
         "failures": record.failures,
     }
     if record.problem is not None:
         raw |= {"class": record.problem.failure_class, "reason": record.problem.reason}
         raw["message"] = record.problem.message[:MESSAGE_LIMIT]
+    if record.found_by is not None:
+        raw["foundBy"] = record.found_by.value
     return raw

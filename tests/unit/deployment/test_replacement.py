@@ -136,6 +136,41 @@ async def test_operational_rejection_is_tried_again_after_an_edit() -> None:
     assert (lab.reason, lab.serving, lab.status.get("rejected")) == ("Serving", "b", None)
 
 
+async def _too_late() -> Lab:
+    """A revision that did not become Ready in time, and would by now."""
+    lab = await serving(b=Behaviour.SLOW)
+    lab.apply(model=model("b"), server={"replicas": 2}, progressDeadlineSeconds=10)
+    await lab.run(seconds=20)
+    assert lab.reason == "ProgressDeadlineExceeded"
+    lab.behaviours.clear()
+    return lab
+
+
+async def test_a_request_or_a_number_of_replicas_is_no_edit() -> None:
+    lab = await _too_late()
+    wrong = {"id": "1", "verb": "Abort", "by": "ada", "reason": "smells", "digest": digest("c")}
+    lab.apply(model=model("b"), server={"replicas": 3}, progressDeadlineSeconds=10, requests=[wrong])
+    await lab.run(seconds=60)
+    assert (lab.reason, lab.serving) == ("ProgressDeadlineExceeded", "a")
+
+
+async def test_rejection_that_the_first_release_stored_stands_and_a_request_is_no_edit() -> None:
+    lab = await _too_late()
+    stored = dict(lab.status)
+    stored["rejected"] = [{k: v for k, v in item.items() if k != "specHash"} for item in stored["rejected"]]
+    assert stored != lab.status
+    lab.kube.set_status(MODEL_DEPLOYMENT, NAMESPACE, NAME, stored)
+    await lab.run(seconds=60)
+    assert lab.reason == "ProgressDeadlineExceeded"
+    assert await lab.quiet() == []
+    lab.apply(model=model("b"), server={"replicas": 3}, progressDeadlineSeconds=10)
+    await lab.run(seconds=60)
+    assert (lab.reason, lab.serving) == ("ProgressDeadlineExceeded", "a")
+    lab.apply(model=model("b"), server={"replicas": 3}, progressDeadlineSeconds=11)
+    await lab.run(seconds=60)
+    assert (lab.reason, lab.serving) == ("Serving", "b")
+
+
 async def test_signature_rejection_is_tried_again_when_the_trusted_keys_change() -> None:
     lab = await serving(b=Behaviour.UNSIGNED)
     lab.apply(model=model("b"), server={"replicas": 2})

@@ -172,6 +172,21 @@ def test_data_that_cannot_be_used_are_said(lab: Lab, reason: FailureReason) -> N
     assert lab.reason == "Retrained"
 
 
+def test_why_there_are_no_data_stands_while_they_are_looked_at_again(lab: Lab) -> None:
+    lab.data = failing(FailureClass.DATA, FailureReason.DATA_NOT_FOUND)
+    lab.settle()
+    looks = len(lab.looks)
+    lab.now += timedelta(seconds=61)
+    lab.reconcile()
+    assert lab.step.did.startswith("looking at new data")
+    assert lab.reason == "DataUnavailable"
+    lab.settle()
+    assert (len(lab.looks), lab.reason) == (looks + 1, "DataUnavailable")
+    lab.configure(minNewRows=1999)
+    lab.reconcile()
+    assert lab.reason == "LookingAtData"
+
+
 @pytest.mark.parametrize("text", ["", "not JSON", '{"key_present": false}', '{"key_present": false, "rows": "x"}'])
 def test_result_that_cannot_be_read_is_said_and_repeated(lab: Lab, text: str) -> None:
     lab.data = text

@@ -11,6 +11,7 @@ import pytest
 from fakes.experiment_lab import DEPLOYED, KEY, NOT_WORSE, Lab, search
 from fakes.jobs import DATA_DIGEST, candidate, compared, task_of
 from modelcycle.api.acceptance import Bound, NotWorseThan, parse
+from modelcycle.api.edition import edition_of
 from modelcycle.engine.plan import WriteStatus
 from modelcycle.experiment.decide import decide
 from modelcycle.kube.kinds import JOB, MODEL_DEPLOYMENT
@@ -156,6 +157,7 @@ def test_not_worse_is_sealed_and_says_so(lab: Lab) -> None:
         "trial": 3,
         "candidateDigest": BEST,
         "generation": 1,
+        "specHash": edition_of(lab.experiment).hash,
         "verdict": "Accepted",
         "reason": "NotWorse",
         "message": words,

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from fakes.experiment_lab import MINIMAL, Lab, search
+from modelcycle.api.edition import Edition
 from modelcycle.api.experiment import SpecError, TrialState, parse, search_hash
 from modelcycle.experiment import ledger, manifests, tasks
 from modelcycle.experiment.explain import condition_reason, describe
@@ -163,7 +164,7 @@ def test_a_job_whose_pod_a_quota_keeps_out_waits_for_our_own_pods() -> None:
 
 
 def test_retries_slow_down() -> None:
-    failed = TaskRecord(0, TaskState.FAILED, "s", 1, NOW)
+    failed = TaskRecord(0, TaskState.FAILED, "s", Edition("", 1), NOW)
     waits = [(replace(failed, failures=n).retry_at() - NOW).total_seconds() for n in (1, 5, 6, 8, 50)]
     assert waits == [60, 60, 120, 480, 3600]
 
