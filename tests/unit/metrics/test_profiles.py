@@ -153,3 +153,10 @@ def test_memory_is_bounded_and_keeps_what_is_used() -> None:
     assert [memory.get(name) is not None for name in "abcd"] == [True, False, True, True]
     memory.keep("huge", FACTORY.profile, 1000)
     assert [memory.get(name) is not None for name in ("a", "huge")] == [False, True]
+
+
+async def test_address_of_a_pod_that_has_ended_is_not_asked_for_a_profile() -> None:
+    cluster = Cluster({"10.0.0.1": TEXT})
+    cluster.kube.set_status(kinds.POD, "plant-7", "pod-0", {"phase": "Failed", "podIP": "10.0.0.1"})
+    await cluster.round()
+    assert cluster.asked == []
