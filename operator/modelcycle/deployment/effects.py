@@ -5,7 +5,7 @@ Service was seen pointing to is neither scaled down nor deleted; a revision's do
 objects of others are never touched.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Container, Iterable, Mapping
 from datetime import timedelta
 from typing import Any, Final
 
@@ -27,7 +27,7 @@ DOOR_LINGER: Final = timedelta(seconds=120)
 
 def effects(world: World, spec: Spec, state: State) -> list[Action]:
     """Service and shares first (what users feel), then what goes down, then what comes up, then history."""
-    return [
+    actions = [
         *_service(world, state),
         *shares(world, spec, state),
         *_scale_down(world, state),
@@ -36,6 +36,7 @@ def effects(world: World, spec: Spec, state: State) -> list[Action]:
         *(action for ref in state.referenced() for action in _revision(world, spec, state, ref)),
         *_prune(world, spec, state),
     ]
+    return actions + _stored_anew(world, {action.uid for action in actions if isinstance(action, Delete)})
 
 
 def _service(world: World, state: State) -> Iterable[Action]:
@@ -131,6 +132,17 @@ def _prune(world: World, spec: Spec, state: State) -> Iterable[Action]:
             yield _delete(world, DEPLOYMENT, world.deployments[revision].child)
         if revision in world.revisions:
             yield _delete(world, CONTROLLER_REVISION, world.revisions[revision].child)
+
+
+def _stored_anew(world: World, deleted: Container[str]) -> list[Action]:
+    """Templates of an earlier stored form are stored once more, then deleted: in that order, so that a crash loses none."""
+    actions: list[Action] = []
+    for view in world.revisions.values():
+        if view.form < manifests.STORED_FORM and view.child.uid not in deleted:
+            ref = RevisionRef(view.child.revision, view.number, view.digest, view.uri)
+            body = manifests.controller_revision(world.namespace, world.name, world.uid, ref, view.template)
+            actions += [Create(CONTROLLER_REVISION, body), _delete(world, CONTROLLER_REVISION, view.child)]
+    return actions + [_delete(world, CONTROLLER_REVISION, child) for child in world.superseded]
 
 
 def _delete(world: World, kind: Kind, child: Child) -> Delete:

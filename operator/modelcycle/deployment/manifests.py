@@ -29,6 +29,8 @@ NO_REVISION: Final = "none"
 ANNOTATION_VERIFIER: Final = f"{GROUP}/verifier"
 """On a pod template: whose image its fetch step runs. Templates of earlier operators, where a user could name it, have none."""
 OPERATORS_IMAGE: Final = "operator"
+STORED_FORM: Final = 2
+"""Of a ControllerRevision's data. 1: the same fields, in bytes with which the API server refuses every patch, also of labels and owners."""
 DEFAULT_CPU: Final = "100m"
 DEFAULT_MEMORY: Final = "128Mi"
 DEFAULT_MEMORY_LIMIT: Final = "512Mi"
@@ -47,8 +49,8 @@ def deployment_name(owner: str, uid: str, revision: str) -> str:
 
 
 def revision_name(owner: str, uid: str, revision: str) -> str:
-    """Name of a revision's ControllerRevision."""
-    return child_name(owner, uid, f"r-{revision}")
+    """Name of a revision's ControllerRevision. Those of STORED_FORM 1 are named `r-<revision>`, so that both can be there at once."""
+    return child_name(owner, uid, f"v-{revision}")
 
 
 def door_name(owner: str, uid: str, revision: str) -> str:
@@ -228,7 +230,7 @@ def controller_revision(namespace: str, owner: str, uid: str, ref: RevisionRef, 
         ),
         "revision": ref.number,
         "data": {
-            "schema": 1,
+            "schema": STORED_FORM,
             "hash": ref.revision,
             "digest": ref.digest,
             "uri": ref.uri,

@@ -91,7 +91,8 @@ async def observe(kube: Kube, settings: Settings, key: Key, now: datetime, read:
     trust = await kube.get(CONFIG_MAP, settings.operator_namespace, TRUST_CONFIG_MAP)
     reading = read(key, spec, state)
     deployments = [deployment_view(item) for item in children.ours(DEPLOYMENT)]
-    revisions = [revision_view(item) for item in children.ours(CONTROLLER_REVISION)]
+    stored = sorted((revision_view(item) for item in children.ours(CONTROLLER_REVISION)), key=lambda view: view.form)
+    revisions = {view.child.revision: view for view in stored}
     return World(
         now=now,
         namespace=key.namespace,
@@ -108,7 +109,8 @@ async def observe(kube: Kube, settings: Settings, key: Key, now: datetime, read:
         defaults=PodDefaults(settings.serving_image, settings.pod_user),
         trust_source=f"{settings.operator_namespace}/{TRUST_CONFIG_MAP}",
         deployments={view.child.revision: view for view in deployments},
-        revisions={view.child.revision: view for view in revisions},
+        revisions=revisions,
+        superseded=tuple(view.child for view in stored if view is not revisions[view.child.revision]),
         pods=_pods((pod for pod in children.pods if not _is_ending(pod)), deployments),
         ending=_pods((pod for pod in children.pods if _is_ending(pod)), deployments),
         service=children.named(SERVICE, key.name),

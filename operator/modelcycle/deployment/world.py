@@ -67,6 +67,8 @@ class RevisionView:
     template: Json
     digest: str = ""
     uri: str = ""
+    form: int = 1
+    """Form of the stored data, see `manifests.STORED_FORM`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,6 +159,8 @@ class World:
     deployments: Mapping[str, DeploymentView] = field(default_factory=dict)
     """By revision hash."""
     revisions: Mapping[str, RevisionView] = field(default_factory=dict)
+    superseded: tuple[Child, ...] = ()
+    """ControllerRevisions of an earlier form whose revision has one of the present form too."""
     pods: tuple[PodView, ...] = ()
     """Pods of our Deployments, without those being deleted and those that have ended."""
     ending: tuple[PodView, ...] = ()
@@ -253,6 +257,7 @@ def revision_view(body: Json) -> RevisionView:
         template=data.get("template", {}),
         digest=data.get("digest", ""),
         uri=data.get("uri", ""),
+        form=data.get("schema", 1),
     )
 
 

@@ -54,7 +54,8 @@ class RestKube:
     async def create(self, kind: Kind, namespace: str, body: Object) -> Object:
         """See the port."""
         query = {"fieldManager": FIELD_MANAGER}
-        return _trim(await self.transport.request("POST", path_of(kind, namespace), query=query, body=body))
+        path = path_of(kind, namespace)
+        return _trim(await self.transport.request("POST", path, query=query, body=body, content_type=ContentType.YAML))
 
     async def apply(self, kind: Kind, namespace: str, body: Object) -> Object:
         """See the port. One request; three when the live object still has fields that our own POST owns."""

@@ -8,13 +8,14 @@ from typing import Any
 import pytest
 
 from fakes.deployment_lab import IMAGE, NAME, NAMESPACE, SYSTEM, UID, Lab, digest, model
+from fakes.faults import RaiseAt, crash
 from modelcycle.api.modeldeployment import parse
 from modelcycle.deployment import manifests
 from modelcycle.deployment.resolve import resolve
 from modelcycle.deployment.revision import Target
 from modelcycle.deployment.verification import is_by_server_image
 from modelcycle.deployment.world import PodDefaults, Unresolved, revision_view
-from modelcycle.kube.kinds import CONTROLLER_REVISION, DEPLOYMENT
+from modelcycle.kube.kinds import CONTROLLER_REVISION, DEPLOYMENT, POD
 from modelcycle.settings import Settings, SettingsError, from_environment
 from modelcycle_bundle import layout
 
@@ -45,20 +46,20 @@ def template(image: str | None, uri: str = model("a")["uri"]) -> dict[str, Any]:
     return manifests.pod_template("scrap", "uid-1", "abc", target, PodDefaults(IMAGE))
 
 
-async def upgraded(case: str) -> Lab:
+async def upgraded(case: str, seconds: float = 10) -> Lab:
     """A ModelDeployment that an operator of the release before left serving."""
     lab = Lab()
     body = stored(case)
     template = body["data"]["template"]
     lab.apply(model=model("a"), server={"image": OTHERS} if images(template)[1] == OTHERS else {})
     await lab.run(seconds=10)
-    name = body["metadata"]["name"]
-    lab.kube.remove(CONTROLLER_REVISION, NAMESPACE, name)
+    made = lab.kube.find(CONTROLLER_REVISION, NAMESPACE)[0]["metadata"]["name"]
+    lab.kube.remove(CONTROLLER_REVISION, NAMESPACE, made)
     lab.kube.seed(CONTROLLER_REVISION, NAMESPACE, body, manager="modelcycle")
     deployment = manifests.deployment_name(NAME, UID, body["data"]["hash"])
     change = {"template": template}
     lab.kube.edit(DEPLOYMENT, NAMESPACE, deployment, lambda b: b["spec"].update(change), manager="modelcycle")
-    await lab.run(seconds=10)
+    await lab.run(seconds=seconds)
     return lab
 
 
@@ -101,6 +102,24 @@ async def test_going_back_to_such_a_revision_verifies_it_with_the_operators_imag
     pods = [d["spec"]["template"] for d in lab.kube.find(DEPLOYMENT, NAMESPACE) if d["spec"]["replicas"]]
     assert [images(one) for one in pods] == [(IMAGE, OTHERS)]
     assert lab.condition("Trusted")["reason"] == "KeysTrusted"  # type: ignore[index]
+
+
+@pytest.mark.parametrize("at", [None, 0, 1])
+async def test_template_in_bytes_that_nobody_can_patch_is_stored_once_more_and_starts_no_rollout(
+    at: int | None,
+) -> None:
+    lab = await upgraded("default", seconds=0)
+    pods = lab.kube.find(POD, NAMESPACE)
+    if at is not None:
+        lab.fault(RaiseAt(at, crash), landed=True)
+        await lab.reconcile()
+        lab.no_fault()
+    await lab.run(seconds=10)
+    found = lab.kube.find(CONTROLLER_REVISION, NAMESPACE)
+    assert [one["data"] for one in found] == [{**stored("default")["data"], "schema": 2}]
+    assert found[0]["metadata"]["name"] != stored("default")["metadata"]["name"]
+    assert (lab.kube.find(POD, NAMESPACE), lab.reason) == (pods, "Serving")
+    assert await lab.quiet() == []
 
 
 @pytest.mark.parametrize("case", [one["case"] for one in STORED])
