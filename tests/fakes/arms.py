@@ -182,6 +182,18 @@ class Arms:
         self._samples = None
         self.read()
 
+    def begin(self) -> None:
+        """A fresh process whose sampler has read nothing yet."""
+        self._samples, self._problem = None, None
+
+    def deafen(self, digest: str) -> None:
+        """The counters of the pods that serve `digest` now cannot be read any more."""
+        self.deaf |= self.serving(digest)
+
+    def serving(self, digest: str) -> set[str]:
+        """Uids of the Ready pods that serve `digest`."""
+        return {pod["metadata"]["uid"] for pod in self._all() if _ready(pod) and self._digest(pod) == digest}
+
     def read(self) -> None:
         """One round, when somebody wants one."""
         if self.tracked is None:

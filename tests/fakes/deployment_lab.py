@@ -186,6 +186,8 @@ class Lab:
                 remaining = (end - self.now) / timedelta(seconds=1)
                 passed = max(step, min(outcome.retry_after or remaining, remaining))
             self.now += timedelta(seconds=passed)
+            if passed > step:
+                self.arms.read()  # the sampler went on reading meanwhile
 
     async def close_doors(self) -> None:
         """Let the time pass for which doors stay open behind the last change."""

@@ -1,10 +1,11 @@
 """What the latest reading of the pods is good for, and what it says of the two models. Pure.
 
-Owns when counts may be decided on. Missing, old or contradictory counts hold a rollout: they take nothing back and move nothing on.
+Owns when counts may be decided on. Missing, old or contradictory counts hold a rollout: they roll nothing back and move nothing forward.
+Counts of some of the pods that count may roll back and move nothing forward. Stable's pods count both arms: requests arrive there.
 """
 
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Final
 
@@ -13,7 +14,7 @@ from modelcycle.api.modeldeployment import Spec
 from modelcycle.deployment.analysis import AnalysisState, is_consistent
 from modelcycle.deployment.status import Canary, Stage, State
 from modelcycle.deployment.world import World
-from modelcycle.metrics.port import Samples, ServedModel
+from modelcycle.metrics.port import FailingPod, Samples, ServedModel
 from modelcycle.stats.evidence import Verdict, verdict
 
 STALE_ROUNDS: Final = 3
@@ -26,9 +27,11 @@ class CountsState(StrEnum):
     """What the latest reading is good for."""
 
     USABLE = "Usable"
-    """Fresh and free of contradictions."""
+    """Fresh, of every pod that counts, and free of contradictions."""
+    INCOMPLETE = "Incomplete"
+    """A pod that counts has not been read for too long; the others were."""
     MISSING = "Missing"
-    """None finished yet, or the last one is too old."""
+    """None finished yet, the last one is too old, or none of the pods that count is in it."""
     INCONSISTENT = "Inconsistent"
     """A counter of a living pod says less than before."""
 
@@ -53,7 +56,12 @@ class Counting:
 
     @property
     def is_usable(self) -> bool:
-        """Whether they may be decided on."""
+        """Whether what they say may be folded into the evidence, and may roll back."""
+        return self.state in (CountsState.USABLE, CountsState.INCOMPLETE)
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether a weight may rise on them, or a revision be promoted."""
         return self.state is CountsState.USABLE
 
 
@@ -66,7 +74,8 @@ def counting(world: World, spec: Spec, state: State) -> Counting:
     samples = world.samples
     if samples is None:
         return Counting(CountsState.MISSING, world.samples_problem or "the first reading of the pods has not finished")
-    if world.now - samples.taken_at > STALE_ROUNDS * spec.canary.analysis.interval + GRACE:
+    bound = STALE_ROUNDS * spec.canary.analysis.interval + GRACE
+    if world.now - samples.taken_at > bound:
         cause = f": {world.samples_problem}" if world.samples_problem else ""
         return Counting(CountsState.MISSING, f"last reading of the pods at {timestamp(samples.taken_at)}{cause}")
     if _none_answered(samples):
@@ -74,7 +83,30 @@ def counting(world: World, spec: Spec, state: State) -> Counting:
         return Counting(CountsState.MISSING, f"no pod gives counts: {cause}")
     if state.analysis and not is_consistent(state.analysis, samples) and not _is_older(samples, state.analysis):
         return Counting(CountsState.INCONSISTENT, "a pod's counters say less than they said before")
+    return _of_the_counting(world, state, samples, world.now - bound)
+
+
+def _of_the_counting(world: World, state: State, samples: Samples, since: datetime) -> Counting:
+    """Whether the pods that count were read `since` then. With none of them Ready there is nothing that could be missing."""
+    pods = world.answering(state.stable.revision) if state.stable else ()
+    seen = {run.pod_uid: sample.seen_at for run, sample in samples.runs.items() if sample.gone_at is None}
+    failing = {pod.pod_uid: pod for pod in samples.failing}
+    silent = [pod for pod in pods if seen.get(pod.uid, _begun(failing.get(pod.uid), world.now)) < since]
+    if pods and not any(pod.uid in seen and seen[pod.uid] >= since for pod in pods):
+        causes = sorted({failing[pod.uid].cause for pod in pods if pod.uid in failing})
+        return Counting(
+            CountsState.MISSING, f"no pod of stable gives counts: {causes[0] if causes else 'not read yet'}"
+        )
+    if silent:
+        cause = f": {failing[silent[0].uid].cause}" if silent[0].uid in failing else ""
+        more = f" and {len(silent) - 1} more" if len(silent) > 1 else ""
+        return Counting(CountsState.INCOMPLETE, f"pod {silent[0].name} of stable{more} gives no counts{cause}")
     return Counting(CountsState.USABLE)
+
+
+def _begun(failing: FailingPod | None, now: datetime) -> datetime:
+    """Since when a pod that was never read could have been: one that has just come up is given its time."""
+    return failing.since if failing else now
 
 
 def _is_older(samples: Samples, analysis: AnalysisState) -> bool:
@@ -95,7 +127,9 @@ def is_compared(canary: Canary | None) -> bool:
 def is_overdue(world: World, spec: Spec, state: State) -> bool:
     """Whether the time for evidence has run out without it."""
     canary, analysis = state.canary, state.analysis
-    if canary is None or canary.traffic_at is None or canary.stage is not Stage.STEPS or spec.paused:
+    if canary is None or canary.traffic_at is None or canary.stage is not Stage.STEPS:
+        return False
+    if spec.paused or canary.unseen_since is not None:
         return False
     if world.now - canary.traffic_at < spec.canary.analysis.max_duration:
         return False
@@ -109,6 +143,15 @@ def is_read(world: World, revision: str) -> bool:
     read = {run.pod_uid for run, sample in world.samples.runs.items() if sample.gone_at is None}
     pods = world.answering(revision)
     return bool(pods) and all(pod.uid in read for pod in pods)
+
+
+def is_read_since(world: World, revision: str, moment: datetime) -> bool:
+    """Whether every Ready pod of the revision was read at `moment` or later."""
+    if world.samples is None:
+        return False
+    runs = world.samples.runs
+    read = {run.pod_uid for run, sample in runs.items() if sample.gone_at is None and sample.seen_at >= moment}
+    return all(pod.uid in read for pod in world.answering(revision))
 
 
 def fit(world: World, canary: str, stable: str) -> Fit:

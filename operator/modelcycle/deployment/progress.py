@@ -1,7 +1,8 @@
 """Moving a canary on: through its steps, to full size, to all requests, to being stable. Pure.
 
 Owns the conditions under which each of these may happen. Must never take a canary back. Whatever the counts do not show does not count:
-without evidence, and counts to see it by, there is no promotion, unless the steps give no share or a person asked for it.
+no weight rises and no step ends without counts of every pod that counts, read by this process; without evidence there is no promotion,
+unless the steps give no share, there are none, or a person asked for it.
 """
 
 from collections.abc import Callable
@@ -12,7 +13,7 @@ from typing import Final
 from modelcycle.api.modeldeployment import Spec
 from modelcycle.api.rollout import Analysis, Approval, OnInconclusive, Pause, SetWeight, Shadow, percent
 from modelcycle.deployment.commands import is_approved
-from modelcycle.deployment.counting import Fit, fit, is_overdue, is_read
+from modelcycle.deployment.counting import Fit, fit, is_overdue, is_read, is_read_since
 from modelcycle.deployment.intent import ALL, rollout_id
 from modelcycle.deployment.status import Canary, Grounds, Promotion, Retiring, RevisionRef, Stage, State
 from modelcycle.deployment.traffic import is_applied
@@ -100,7 +101,7 @@ def _step(world: World, spec: Spec, done: Transition, canary: Canary) -> Transit
         case SetWeight(share):
             return _set_weight(world, spec, done, canary, share)
         case Pause(wait):
-            over = wait is not None and world.now - canary.since >= wait
+            over = wait is not None and world.now - canary.since >= wait and done.counts.is_complete
             return _next(world, done, canary) if over else done
         case Analysis():
             return _next(world, done, canary) if _proof(world, spec, done) else done
@@ -115,9 +116,11 @@ def _next(world: World, done: Transition, canary: Canary) -> Transition:
 def _set_weight(world: World, spec: Spec, done: Transition, canary: Canary, share: int) -> Transition:
     state = done.state
     if state.traffic.share == share and state.traffic.rollout == canary.rollout:
-        waited = world.now - canary.since >= APPLY_BOUND
+        # Seen since then, if not applied: a share whose effect nobody could see is followed by no larger one.
+        waited = world.now - canary.since >= APPLY_BOUND and _is_seen(world, done)
         return _next(world, done, canary) if waited or is_applied(world, state.traffic) else done
-    if share > state.traffic.share and is_approval_missing(world, spec, state):
+    rises = share > state.traffic.share
+    if rises and (is_approval_missing(world, spec, state) or not done.counts.is_complete):
         return done
     if state.stable is None or not _can_hand_on(world, state.stable, canary):
         return done
@@ -127,12 +130,21 @@ def _set_weight(world: World, spec: Spec, done: Transition, canary: Canary, shar
     return done.to(replace(given, analysis=analysis), Happening("WeightSet", "Step", note))
 
 
+def _is_seen(world: World, done: Transition) -> bool:
+    """Whether the pods that count were read since they were told the present share."""
+    stable, at = done.state.stable, done.state.traffic.at
+    return done.counts.is_complete and (stable is None or at is None or is_read_since(world, stable.revision, at))
+
+
 def _copy(world: World, spec: Spec, done: Transition, canary: Canary, shadow: int, wait: timedelta) -> Transition:
     """Copies are no requests of anybody: no evidence comes of them, and the share stays what it is."""
     state = done.state
     if state.traffic.shadow == shadow and state.traffic.rollout == canary.rollout:
-        return _next(world, done, canary) if world.now - canary.since >= wait else done
-    if is_approval_missing(world, spec, state) or state.stable is None or not _can_hand_on(world, state.stable, canary):
+        over = world.now - canary.since >= wait and done.counts.is_complete
+        return _next(world, done, canary) if over else done
+    if is_approval_missing(world, spec, state) or not done.counts.is_complete:
+        return done
+    if state.stable is None or not _can_hand_on(world, state.stable, canary):
         return done
     given = _give(world, state, state.stable, canary, state.traffic.share, shadow)
     note = f"copies of {percent(shadow)} % of the requests go to {label(canary.ref)}"
@@ -161,7 +173,7 @@ def _give(world: World, state: State, stable: RevisionRef, canary: Canary, share
 def _proof(world: World, spec: Spec, done: Transition) -> Grounds | None:
     """What allows a promotion now, on counts that may be decided on: the evidence, or the end of the time where the spec says so."""
     state = done.state
-    if state.analysis is None or not done.counts.is_usable:
+    if state.analysis is None or not done.counts.is_complete:
         return None
     if verdict(state.analysis.evidence, state.analysis.design) is Verdict.PASS:
         return Grounds.EVIDENCE
@@ -171,7 +183,8 @@ def _proof(world: World, spec: Spec, done: Transition) -> Grounds | None:
 
 def _conclude(world: World, spec: Spec, done: Transition, canary: Canary) -> Transition:
     gives_share = any(isinstance(step, SetWeight) and step.share for step in spec.canary.steps)
-    grounds = _proof(world, spec, done) if gives_share else Grounds.READY
+    unproven = Grounds.READY if done.counts.is_complete else None
+    grounds = _proof(world, spec, done) if gives_share else unproven
     return _grow(world, done, canary, grounds) if grounds else done
 
 
@@ -179,11 +192,19 @@ def _grow(world: World, done: Transition, canary: Canary, grounds: Grounds) -> T
     return done.with_canary(replace(canary, stage=Stage.CAPACITY, since=world.now, grounds=grounds))
 
 
+def rests_on_counts(spec: Spec, state: State, canary: Canary) -> bool:
+    """Whether its promotion needs somebody who counts: not by a person's order, nor without steps, nor back within the guard window."""
+    went_through_steps = canary.step > 0 and not is_direct(spec, state.stable)
+    return canary.grounds in (Grounds.EVIDENCE, Grounds.TIME) or (
+        canary.grounds is Grounds.READY and went_through_steps
+    )
+
+
 def _holds(world: World, spec: Spec, done: Transition, canary: Canary) -> bool:
     """Whether what the promotion rests on has gone since: evidence that has worsened, or counts that nobody can see any more."""
     if canary.grounds is Grounds.EVIDENCE:
         return _proof(world, spec, done) is None
-    return canary.grounds is Grounds.TIME and not done.counts.is_usable
+    return rests_on_counts(spec, done.state, canary) and not done.counts.is_complete
 
 
 def _forward(world: World, spec: Spec, done: Transition, canary: Canary) -> Transition:

@@ -1,6 +1,6 @@
 """Rejecting a canary whose pods cannot become Ready, or do not stay so. Pure.
 
-Owns the clocks: how long pods may be missing, an image may fail, and how both stop while paused. Knows nothing of its answers.
+Owns the clocks: how long pods may be missing, an image may fail, and how clocks stop while paused or unseen. Knows nothing of its answers.
 """
 
 from dataclasses import replace
@@ -11,7 +11,7 @@ from modelcycle.api.modeldeployment import DeploymentReason as Reason
 from modelcycle.api.modeldeployment import Spec
 from modelcycle.deployment.diagnose import Gravity, Problem
 from modelcycle.deployment.rejection import TRUST_REASONS
-from modelcycle.deployment.status import Canary
+from modelcycle.deployment.status import Canary, Stage
 from modelcycle.deployment.transition import (
     Happening,
     Transition,
@@ -56,23 +56,45 @@ def _clock(world: World, spec: Spec, canary: Canary) -> Canary:
     """Stop the clocks while paused; afterwards they go on where they stood."""
     if spec.paused:
         return canary if canary.held_since else replace(canary, held_since=world.now)
-    if canary.held_since is None:
+    held = canary.held_since
+    if held is None:
         return canary
     return replace(
         canary,
-        started_at=_later(world, canary, canary.started_at),
-        since=_later(world, canary, canary.since),
-        traffic_at=_later(world, canary, canary.traffic_at) if canary.traffic_at else None,
-        unready_since=_later(world, canary, canary.unready_since) if canary.unready_since else None,
-        image_failing_since=_later(world, canary, canary.image_failing_since) if canary.image_failing_since else None,
+        started_at=_later(world, held, canary.started_at),
+        since=_later(world, held, canary.since),
+        traffic_at=_later(world, held, canary.traffic_at) if canary.traffic_at else None,
+        unready_since=_later(world, held, canary.unready_since) if canary.unready_since else None,
+        image_failing_since=_later(world, held, canary.image_failing_since) if canary.image_failing_since else None,
         held_since=None,
     )
 
 
-def _later(world: World, canary: Canary, moment: datetime) -> datetime:
-    """A moment before the pause moves by its length; one within it becomes now."""
-    assert canary.held_since is not None
-    return moment + max(world.now - max(canary.held_since, moment), timedelta(0))
+def hold_unseen(world: World, spec: Spec, done: Transition) -> Transition:
+    """Stop the clocks of the steps and of the evidence while counts are missing that they need. A pause of a person stops them already."""
+    canary = done.state.canary
+    if canary is None:
+        return done
+    unseen = canary.stage is Stage.STEPS and not spec.paused and not done.counts.is_complete
+    since = canary.unseen_since
+    if unseen == (since is not None):
+        return done
+    if since is None:
+        return done.with_canary(replace(canary, unseen_since=world.now))
+    if canary.stage is not Stage.STEPS:
+        return done.with_canary(replace(canary, unseen_since=None))
+    went_on = replace(
+        canary,
+        since=_later(world, since, canary.since),
+        traffic_at=_later(world, since, canary.traffic_at) if canary.traffic_at else None,
+        unseen_since=None,
+    )
+    return done.with_canary(went_on)
+
+
+def _later(world: World, stopped_at: datetime, moment: datetime) -> datetime:
+    """A moment before the clock stopped moves by the time that it stood; one within that time becomes now."""
+    return moment + max(world.now - max(stopped_at, moment), timedelta(0))
 
 
 def _fatal(world: World, spec: Spec, canary: Canary, problem: Problem | None) -> Problem | None:

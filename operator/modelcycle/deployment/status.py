@@ -75,6 +75,8 @@ class Canary:
     """Hash of the trust set its pods were started with."""
     held_since: datetime | None = None
     """Since when `paused` stops its clocks."""
+    unseen_since: datetime | None = None
+    """Since when counts are missing that its steps need: the clocks of steps and of the evidence stop."""
     image_failing_since: datetime | None = None
     rollout: str = ""
     """Names this attempt; counters of pods carry it as a label."""
@@ -194,6 +196,7 @@ def _canary(raw: Mapping[str, Any]) -> Canary:
         started_at=optional_time(raw.get("startedAt")) or _EPOCH,
         trust=raw.get("trust", ""),
         held_since=optional_time(raw.get("heldSince")),
+        unseen_since=optional_time(raw.get("unseenSince")),
         image_failing_since=optional_time(raw.get("imageFailingSince")),
         rollout=raw.get("rollout", ""),
         stage=Stage(raw.get("stage", Stage.STARTING)),
@@ -251,6 +254,7 @@ def _render_canary(canary: Canary, ready: Mapping[str, int]) -> dict[str, Any]:
     }
     return fields | times(
         heldSince=canary.held_since,
+        unseenSince=canary.unseen_since,
         imageFailingSince=canary.image_failing_since,
         trafficAt=canary.traffic_at,
         unreadySince=canary.unready_since,

@@ -11,10 +11,10 @@ from modelcycle.api.modeldeployment import DeploymentReason as Reason
 from modelcycle.api.rollout import Approval, Pause, Shadow, percent
 from modelcycle.deployment.counting import CountsState, is_overdue
 from modelcycle.deployment.forecast import duration, remaining, rounded
-from modelcycle.deployment.progress import APPLY_BOUND, is_approval_missing
+from modelcycle.deployment.progress import APPLY_BOUND, is_approval_missing, rests_on_counts
 from modelcycle.deployment.rejection import standing_rejection
 from modelcycle.deployment.revision import Target
-from modelcycle.deployment.status import Canary, Grounds, RevisionRef, Stage, State
+from modelcycle.deployment.status import Canary, RevisionRef, Stage, State
 from modelcycle.deployment.traffic import is_applied
 from modelcycle.deployment.transition import Transition, capacity, is_ready, label, problem_of, short
 from modelcycle.deployment.verification import is_by_server_image
@@ -150,12 +150,12 @@ def _compared(world: World, spec: Spec, done: Transition, canary: Canary) -> Ver
     state, counts = done.state, done.counts
     if is_approval_missing(world, spec, state):
         return _unapproved(world, spec, canary)
-    rests_on_counts = canary.grounds in (Grounds.EVIDENCE, Grounds.TIME)
-    if canary.stage in (Stage.CAPACITY, Stage.FORWARDING) and (counts.is_usable or not rests_on_counts):
+    is_promoting = canary.stage in (Stage.CAPACITY, Stage.FORWARDING)
+    if is_promoting and (counts.is_complete or not rests_on_counts(spec, state, canary)):
         text = f"{label(canary.ref)} has its replicas; once it gets all requests the Service moves to it"
         return Verdict(Outcome.RECONCILING, Reason.PROMOTING, text)
     where = f"{percent(state.traffic.share)} % to {short(canary.ref.digest)}"
-    if counts.state is CountsState.MISSING:
+    if counts.state in (CountsState.MISSING, CountsState.INCOMPLETE):
         return Verdict(Outcome.RECONCILING, Reason.METRICS_UNAVAILABLE, f"{where}: held, {counts.message}")
     if counts.state is CountsState.INCONSISTENT:
         return Verdict(Outcome.RECONCILING, Reason.COUNTS_INCONSISTENT, f"{where}: held, {counts.message}")

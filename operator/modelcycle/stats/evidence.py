@@ -23,6 +23,9 @@ ODDS_RATIOS: Final[NDArray[np.float64]] = np.geomspace(1.25, 16.0, 12)
 ABSOLUTE_FRACTIONS: Final = (1 / 2, 1 / 4, 1 / 8, 1 / 16, 0.0)
 """Rates that the absolute part of P bets on, as fractions of the harm floor."""
 FAIL_FAST_ANSWERS: Final = 8
+"""So many answers of the canary, all of them bad, are enough: chance 2**-8 for an arm that fails half of its requests."""
+FAIL_FAST_GOOD: Final = 0.1
+"""Largest part of good answers among more than those."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,13 +172,14 @@ def verdict(evidence: Evidence, design: Design) -> Verdict:
 
 
 def fail_fast(recent: Sequence[Look]) -> bool:
-    """Whether all of at least 8 canary answers of the last look, or of the last two together, failed while stable failed under half.
+    """Whether nearly all canary answers of the last look, or the last two together, failed while stable failed under half.
 
-    Stable did so by its own requests, or by most of the very requests that the canary failed, which is all there is to compare with when
-    the canary gets every request. Outside alpha: it catches a canary that answers nothing right before E may. Where stable answers
-    nothing either it stays silent.
+    Nearly all: all of 8, or at most a tenth good where that is as unlikely as 8 of 8 for an arm that fails half of its requests, so that
+    two good answers among 9,000 shield nothing. Stable did so by its own requests, or by most of the very requests that the canary failed,
+    which is all there is to compare with when the canary gets every request. Outside alpha: it catches a canary that answers nothing right
+    before E may, whatever the cap of a look. Where stable answers nothing either it stays silent.
     """
-    return any(_all_failed(recent[-span:]) for span in (1, 2))
+    return any(_nearly_all_failed(recent[-span:]) for span in (1, 2))
 
 
 def to_json(evidence: Evidence) -> dict[str, object]:
@@ -219,12 +223,23 @@ def _log_promote_factor(look: Look, odds: float) -> float:
     return pgf - look.canary.events * math.log(odds)
 
 
-def _all_failed(looks: Sequence[Look]) -> bool:
+def _nearly_all_failed(looks: Sequence[Look]) -> bool:
     canary = sum((look.canary for look in looks), Counts())
     stable = sum((look.stable for look in looks), Counts())
     rescued = sum(look.rescued for look in looks)
     stable_works = 2 * stable.events < stable.n or 2 * rescued > canary.n
-    return canary.n >= FAIL_FAST_ANSWERS and canary.events == canary.n and stable_works
+    good = canary.n - canary.events
+    return good <= FAIL_FAST_GOOD * canary.n and _fails_beyond_half(canary.n, good) and stable_works
+
+
+def _fails_beyond_half(answers: int, good: int) -> bool:
+    """Whether so few good answers are at most as likely as none of 8, were half of all answers good.
+
+    The sum is bounded by its last term times the ratio of a geometric series, so that it costs the same for any number of answers.
+    """
+    last = math.lgamma(answers + 1) - math.lgamma(good + 1) - math.lgamma(answers - good + 1)
+    series = math.log1p(good / (answers - 2 * good + 1)) if 2 * good <= answers else math.inf
+    return last + series - answers * math.log(2) <= -FAIL_FAST_ANSWERS * math.log(2) + 1e-9
 
 
 def _parsed(value: object) -> Evidence:

@@ -5,6 +5,8 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from scipy.stats import hypergeom
 
 from modelcycle.stats.evidence import (
@@ -179,11 +181,30 @@ BAD, GOOD = look((8, 8), (72, 0)), look((8, 0), (72, 0))
         ([look((8, 8), (0, 0))], False),
         ([look((4, 3), (36, 0)), look((8, 8), (72, 0))], True),
         ([look((4, 4), (36, 36)), look((4, 4), (10, 0))], False),
+        ([look((9002, 9000), (81000, 40))], True),
+        ([look((9002, 9000), (81000, 41000))], False),
+        ([look((12, 11), (108, 0))], True),
+        ([look((11, 10), (108, 0))], False),
+        ([look((1000, 890), (9000, 0))], False),
+        ([look((1000, 900), (9000, 0))], True),
     ],
     ids=str,
 )
 def test_fail_fast(recent: list[Look], expected: bool) -> None:
     assert fail_fast(recent) is expected
+
+
+@given(answers=st.integers(1, 600), good=st.integers(0, 60), half=st.integers(0, 299))
+def test_fail_fast_is_no_likelier_than_eight_bad_of_eight_for_an_arm_that_fails_half(
+    answers: int, good: int, half: int
+) -> None:
+    good = min(good, answers)
+    exact = sum(math.comb(answers, k) for k in range(good + 1)) / 2**answers
+    if fail_fast([look((answers, answers - good), (600, half))]):
+        assert exact <= 2**-8 * (1 + 1e-6)
+        assert good <= answers / 10
+    elif good <= answers / 10:
+        assert exact > 2**-8 / 2  # the bound of the sum is no cruder than that
 
 
 @pytest.mark.parametrize("pair", [(-1, 0), (3, 4), (3, -1)])
