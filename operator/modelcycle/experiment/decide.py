@@ -98,7 +98,7 @@ def decide(world: World) -> Plan:
             Outcome.STALLED, ExperimentReason.NAME_TAKEN, f"{text}: delete or rename it", suspended=spec.suspend
         )
         verdict = Verdict(standing)
-        shown = status.render(world, standing, _progress(situation, verdict, situation.trials.running, 0))
+        shown = status.render(world, standing, _progress(situation, verdict, situation.trials.running))
         return Plan(_written(world, shown, standing), NAME_RETRY_SECONDS)
     return _plan(situation, _judge(situation))
 
@@ -250,8 +250,9 @@ def _plan(at: Situation, verdict: Verdict) -> Plan:
     at = replace(at, history=replace(at.history, entries=at.history.entries[: -len(at.trials.ended) or None] + new))
     standing = verdict.standing
     if standing.reason is ExperimentReason.SEARCHING:
-        standing = replace(standing, message=_progress_text(at, len(running) + len(starting)))
-    shown = status.render(world, standing, _progress(at, verdict, running, len(starting)))
+        standing = replace(standing, message=_progress_text(at, len(running)))
+    # Only Jobs that were seen count as running: one that is about to be made may be refused.
+    shown = status.render(world, standing, _progress(at, verdict, running))
     ours_already = {o.name for o in world.occupied}
     orders = [*_orders(at, verdict), *starting]
     jobs = [manifests.job(owner, at.spec, world.training_image, order, world.pod_user) for order in orders]
@@ -302,13 +303,13 @@ def _ledger(at: Situation, owner: Owner, new: Sequence[Entry]) -> list[Action]:
     return actions
 
 
-def _progress(at: Situation, verdict: Verdict, running: Sequence[JobView], starting: int) -> Progress:
+def _progress(at: Situation, verdict: Verdict, running: Sequence[JobView]) -> Progress:
     found, judged = verdict.sealing or sealing.idle(at.world), verdict.acceptance or acceptance.idle(at.world)
     return Progress(
         spec=at.spec,
         planned=at.planned,
         history=at.history,
-        running=len(running) + starting,
+        running=len(running),
         best=at.best,
         inspection=at.inspection.record,
         comparison=comparison.write(judged.comparison),

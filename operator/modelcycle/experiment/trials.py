@@ -15,7 +15,7 @@ from modelcycle.experiment.search import assignment
 from modelcycle.experiment.world import World
 from modelcycle.jobs.results import Lost, Problem, Unfinished, read
 from modelcycle.jobs.views import JobView
-from modelcycle_bundle.contract import FailureClass, TaskKind, TrialResult
+from modelcycle_bundle.contract import FailureClass, FailureReason, TaskKind, TrialResult
 
 MAX_INFRASTRUCTURE_REPEATS: Final = 2
 PLACE_PROBLEMS: Final = frozenset(
@@ -142,7 +142,10 @@ def _collect(world: World, spec: ExperimentSpec, job: JobView, base: Entry, prob
 
 def _is_told(result: TrialResult) -> bool:
     """Whether the store held the trial's own result: a failure to read it is the collector's, not the trial's."""
-    return result.failure is None or result.failure.failure_class is not FailureClass.INFRASTRUCTURE
+    failure = result.failure
+    if failure is None:
+        return True
+    return failure.failure_class is not FailureClass.INFRASTRUCTURE and failure.reason != FailureReason.MODEL_NOT_FOUND
 
 
 def _image(job: JobView) -> str | None:

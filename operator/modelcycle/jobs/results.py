@@ -78,7 +78,10 @@ def read(
             TrialReason.RESULT_LOST,
             f"exit code {pod.exit_code} of Job {job.name} without a result",
         )
-    return Lost(_lost(job, "its pod is gone or left no result"))
+    if pod is not None:
+        text = f"Job {job.name} ended with exit code 0 and left no result"
+        return Lost(Problem(FailureClass.TRAINER, TrialReason.RESULT_LOST, text))
+    return Lost(_lost(job, "its pod is gone"))
 
 
 def _last_ended(job: JobView) -> PodView | None:
