@@ -148,6 +148,15 @@ class MemoryKube:
             return self.set_status(kind, namespace, made["metadata"]["name"], body["status"], manager=manager)
         return copied_object(made)
 
+    def restore(self, kind: Kind, body: Object, owners: Owners) -> None:
+        """Put an object back as it was once stored, its uid, versions and field managers with it."""
+        kept = copied_object(body)
+        metadata = kept["metadata"]
+        self._revision = max(self._revision, int(metadata["resourceVersion"]))
+        self._made = max(self._made, int(metadata["uid"].rpartition("-")[2], 16))
+        place = self._place(kind, metadata.get("namespace", ""), metadata["name"])
+        self._entries[place] = _Entry(kind, kept, copied_owners(owners))
+
     def edit(
         self, kind: Kind, namespace: str, name: str, change: Callable[[JsonObject], None], *, manager: str = "kubectl"
     ) -> JsonObject:
