@@ -141,3 +141,38 @@ async def test_a_child_of_a_predecessor_goes_too(kube: Kube, others: Others, nam
         return await kube.get(CONFIG_MAP, namespace, "child") is None
 
     assert await eventually(gone)
+
+
+# Merge patches ----------------------------------------------------------------------------------------------------
+
+
+async def test_a_merge_patch_removes_what_others_own_and_replaces_lists(
+    kube: Kube, others: Others, namespace: str
+) -> None:
+    body = probe("a")
+    made = await kube.apply(PROBE, namespace, {**body, "spec": {"n": 1, "list": [{"name": "x"}]}})
+    await others.edit(PROBE, namespace, "a", lambda o: o["spec"].update(theirs=2, list=[{"name": "y"}, {"name": "x"}]))
+    patch = {"metadata": {"uid": uid(made)}, "spec": {"theirs": None, "list": [{"name": "x"}]}}
+    after = await kube.merge_patch(PROBE, namespace, "a", patch)
+    assert after["spec"] == {"n": 1, "list": [{"name": "x"}]}
+    assert "managedFields" not in after["metadata"]
+
+
+async def test_a_merge_patch_on_another_uid_or_a_stale_version_is_a_conflict(
+    kube: Kube, others: Others, namespace: str
+) -> None:
+    made = await kube.create(PROBE, namespace, probe("a"))
+    await others.edit(PROBE, namespace, "a", lambda o: o["spec"].update(n=2))
+    for seen in ({"uid": "00000000-0000-4000-8000-00000000ffff"}, {"resourceVersion": version(made)}):
+        with pytest.raises(Conflict):
+            await kube.merge_patch(PROBE, namespace, "a", {"metadata": seen, "spec": {"n": 3}})
+    with pytest.raises(NotFound):
+        await kube.merge_patch(PROBE, namespace, "none", {"spec": {"n": 3}})
+
+
+async def test_what_a_merge_patch_set_is_pruned_by_a_later_apply(kube: Kube, namespace: str) -> None:
+    await kube.apply(PROBE, namespace, probe("a"))
+    await kube.merge_patch(PROBE, namespace, "a", {"metadata": {"annotations": {"x": "y"}}})
+    await kube.apply(PROBE, namespace, {**probe("a"), "spec": {"n": 2}})
+    after = await kube.apply(PROBE, namespace, {**probe("a"), "spec": {"n": 3}})
+    assert "annotations" not in after["metadata"]

@@ -10,8 +10,9 @@ from conformance.world import eventually
 from control_plane.conftest import Kubectl
 from control_plane.test_replacement import Hand, ready
 from fakes.deployment_lab import PEM
+from modelcycle.engine.plan import Emit, WriteStatus
 from modelcycle.kube.client import RestKube
-from modelcycle.kube.kinds import CONFIG_MAP, CONTROLLER_REVISION, MODEL_DEPLOYMENT
+from modelcycle.kube.kinds import CONFIG_MAP, CONTROLLER_REVISION, DEPLOYMENT, MODEL_DEPLOYMENT, SERVICE
 
 
 async def serving(kube: RestKube, namespace: str) -> Hand:
@@ -84,3 +85,115 @@ async def test_data_of_a_controller_revision_are_patchable_whatever_they_hold(
     made = await rest_kube.create(CONTROLLER_REVISION, namespace, body)
     kubectl("-n", namespace, "label", "controllerrevision", "c", "team=line-3")
     assert (await stored(rest_kube, namespace))["data"] == made["data"] == data
+
+
+async def settled(hand: Hand) -> dict[str, Any]:
+    """Reconciled until the model serves and nothing is left to do."""
+    status = await hand.until(lambda status: ready(status, "a"))
+    assert [action for action in (await hand.plan()).actions if not isinstance(action, Emit | WriteStatus)] == []
+    return status
+
+
+def altered(status: dict[str, Any]) -> str:
+    found = [c["message"] for c in status["conditions"] if c["type"] == "ChildrenAltered"]
+    return str(found[0]) if found else ""
+
+
+async def test_port_of_a_service_that_was_changed_by_hand_is_put_back(
+    rest_kube: RestKube, kubectl: Kubectl, namespace: str
+) -> None:
+    hand = await serving(rest_kube, namespace)
+    patch = [{"op": "replace", "path": "/spec/ports/0/port", "value": 8080}]
+    kubectl("-n", namespace, "patch", "service", "scrap", "--type=json", "-p", json.dumps(patch))
+    await hand.executor.run(await hand.plan())
+    service = await rest_kube.get(SERVICE, namespace, "scrap")
+    assert service is not None
+    assert [port["port"] for port in service["spec"]["ports"]] == [80]
+    assert altered(await settled(hand)) == ""
+
+
+async def test_what_was_added_to_a_pod_template_by_hand_is_put_back(
+    rest_kube: RestKube, kubectl: Kubectl, namespace: str
+) -> None:
+    hand = await serving(rest_kube, namespace)
+    before = await template_of(rest_kube, namespace)
+    sidecar = {"name": "sidecar", "image": "x", "ports": [{"containerPort": 9}]}
+    server = {"name": "server", "securityContext": {"runAsUser": 0}, "env": [{"name": "PYTHONPATH", "value": "/x"}]}
+    added = {"hostNetwork": True, "serviceAccountName": "x", "containers": [sidecar, server]}
+    patch = {"spec": {"paused": True, "template": {"spec": added}}}
+    name = (await rest_kube.list(DEPLOYMENT, namespace))[0]["metadata"]["name"]
+    kubectl("-n", namespace, "patch", "deployment", name, "--type=strategic", "-p", json.dumps(patch))
+    await hand.executor.run(await hand.plan())
+    assert await template_of(rest_kube, namespace) == before
+    assert altered(await settled(hand)) == ""
+
+
+async def test_rollout_restart_is_nothing_to_put_back(rest_kube: RestKube, kubectl: Kubectl, namespace: str) -> None:
+    hand = await serving(rest_kube, namespace)
+    name = (await rest_kube.list(DEPLOYMENT, namespace))[0]["metadata"]["name"]
+    kubectl("-n", namespace, "rollout", "restart", f"deployment/{name}")
+    await settled(hand)
+    found = (await rest_kube.list(DEPLOYMENT, namespace))[0]["spec"]["template"]["metadata"]["annotations"]
+    assert "kubectl.kubernetes.io/restartedAt" in found
+
+
+async def test_policy_that_changes_deployments_is_told_of_and_not_fought(
+    rest_kube: RestKube, kubectl: Kubectl, namespace: str
+) -> None:
+    hand = await serving(rest_kube, namespace)
+    kubectl("apply", "-f", "-", stdin=POLICY.replace("NAMESPACE", namespace))
+    try:
+        await mutated(rest_kube, kubectl, namespace)
+        status = await hand.until(lambda status: bool(altered(status)) and ready(status, "a"))
+        assert "spec.replicas" in altered(status)
+        assert "spec.template.spec.hostNetwork" in altered(status)
+        await settled(hand)
+    finally:
+        kubectl("delete", "-f", "-", stdin=POLICY.replace("NAMESPACE", namespace))
+
+
+async def template_of(kube: RestKube, namespace: str) -> dict[str, Any]:
+    spec: dict[str, Any] = (await kube.list(DEPLOYMENT, namespace))[0]["spec"]["template"]["spec"]
+    return spec
+
+
+async def mutated(kube: RestKube, kubectl: Kubectl, namespace: str) -> None:
+    """Writes of others until the policy acts on them: it takes a moment from its creation."""
+    writes = iter(range(1000))
+
+    async def acts() -> bool:
+        deployment = (await kube.list(DEPLOYMENT, namespace))[0]
+        kubectl(
+            "-n",
+            namespace,
+            "annotate",
+            "deployment",
+            deployment["metadata"]["name"],
+            f"n={next(writes)}",
+            "--overwrite",
+        )
+        return bool((await kube.list(DEPLOYMENT, namespace))[0]["spec"]["replicas"] == 5)
+
+    assert await eventually(acts)
+
+
+POLICY = """
+apiVersion: admissionregistration.k8s.io/v1
+kind: MutatingAdmissionPolicy
+metadata: {name: NAMESPACE}
+spec:
+  matchConstraints:
+    namespaceSelector: {matchLabels: {kubernetes.io/metadata.name: NAMESPACE}}
+    resourceRules: [{apiGroups: [apps], apiVersions: [v1], operations: [CREATE, UPDATE], resources: [deployments]}]
+  reinvocationPolicy: Never
+  mutations:
+    - patchType: ApplyConfiguration
+      applyConfiguration:
+        expression: >-
+          Object{spec: Object.spec{replicas: 5, template: Object.spec.template{spec: Object.spec.template.spec{hostNetwork: true}}}}
+---
+apiVersion: admissionregistration.k8s.io/v1
+kind: MutatingAdmissionPolicyBinding
+metadata: {name: NAMESPACE}
+spec: {policyName: NAMESPACE}
+"""

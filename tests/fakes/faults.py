@@ -28,6 +28,7 @@ class Verb(StrEnum):
     """PUT."""
     APPLY_STATUS = "apply_status"
     """Server-side apply of a status."""
+    MERGE_PATCH = "mergePatch"
     PATCH_POD = "patch_pod"
     """Merge-patch of a pod's annotation."""
     DELETE = "delete"

@@ -132,6 +132,20 @@ def apply(live: JsonObject, owners: Owners, manager: str, body: Mapping[str, Any
     return merged
 
 
+def merge_patched(live: Mapping[str, Any], patch: Mapping[str, Any]) -> JsonObject:
+    """RFC 7386."""
+    merged = copied_object(live)
+    for key, value in patch.items():
+        if value is None:
+            merged.pop(key, None)
+        elif isinstance(value, Mapping):
+            before = merged.get(key)
+            merged[key] = merge_patched(before if isinstance(before, Mapping) else {}, value)
+        else:
+            merged[key] = copied(value)
+    return merged
+
+
 def take(owners: Owners, manager: str, before: Mapping[str, Any], after: Mapping[str, Any]) -> None:
     """An update (not an apply) by `manager`: what it changed is its alone, what it removed is nobody's."""
     old, new = dict(leaves(before)), dict(leaves(after))

@@ -46,6 +46,8 @@ class MemoryKube:
         self.before_write: Hook[Write] = no_fault
         self.after_write: Hook[Write] = no_fault
         self.before_read: Hook[Read] = no_fault
+        self.mutate: Callable[[Kind, JsonObject], None] = _mutate_nothing
+        """A mutating admission policy: changes the object of a write in place, before it is stored."""
         self.writes: list[Write] = []
         """Every write that reached the store through the port, in order, also those that changed nothing."""
         self._entries: dict[Place, _Entry] = {}
@@ -113,6 +115,21 @@ class MemoryKube:
         self._precondition(entry, None, resource_version)
         owners = copied_owners(entry.owners)
         after = field_ownership.apply(entry.body, owners, STATUS_FIELD_MANAGER, {"status": dict(status)})
+        changed = self._commit(entry, after, owners)
+        return self._end(write, entry.body, changed=changed)
+
+    async def merge_patch(self, kind: Kind, namespace: str, name: str, patch: Object) -> Object:
+        write = self._begin(Verb.MERGE_PATCH, kind, namespace, name)
+        entry = self._existing(kind, namespace, name)
+        metadata = patch.get("metadata", {})
+        self._precondition(entry, metadata.get("uid"), metadata.get("resourceVersion"))
+        after = field_ownership.merge_patched(entry.body, patch)
+        after["metadata"] |= {k: v for k, v in entry.body["metadata"].items() if k in field_ownership.IDENTITY}
+        if kind not in WITHOUT_STATUS:
+            after.pop("status", None)
+            after |= {"status": entry.body["status"]} if "status" in entry.body else {}
+        owners = copied_owners(entry.owners)
+        field_ownership.take(owners, FIELD_MANAGER, entry.body, after)
         changed = self._commit(entry, after, owners)
         return self._end(write, entry.body, changed=changed)
 
@@ -250,6 +267,7 @@ class MemoryKube:
         after = field_ownership.without_nulls(body)
         if kind not in WITHOUT_STATUS:
             after.pop("status", None)
+        self.mutate(kind, after)
         admission.check(kind, None, after)
         self._made += 1
         self._revision += 1
@@ -269,6 +287,7 @@ class MemoryKube:
 
     def _commit(self, entry: _Entry, after: JsonObject, owners: Owners) -> bool:
         """Store `after`; whether anything changed. Field ownership alone is a change too, as on the real server."""
+        self.mutate(entry.kind, after)
         if after == entry.body and owners == entry.owners:
             return False
         admission.check(entry.kind, entry.body, after)
@@ -293,6 +312,10 @@ class MemoryKube:
         metadata = entry.body["metadata"]
         self._revision += 1
         self._entries.pop(self._place(entry.kind, metadata.get("namespace", ""), metadata["name"]), None)
+
+
+def _mutate_nothing(kind: Kind, body: JsonObject) -> None:
+    """Of a cluster without policies."""
 
 
 def _spec(body: JsonObject) -> JsonObject:

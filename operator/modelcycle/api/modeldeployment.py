@@ -39,6 +39,9 @@ class DeploymentCondition(StrEnum):
     TRUSTED = "Trusted"
     """The namespace has a trusted public key, and what serves was verified by the operator's own image."""
 
+    CHILDREN_ALTERED = "ChildrenAltered"
+    """True while a Service or Deployment stays other than asked for, since a policy or another controller sets it; absent otherwise."""
+
 
 class DeploymentReason(StrEnum):
     """Why a condition is what it is; each is a row in docs/modeldeployment.md."""
@@ -102,6 +105,8 @@ class DeploymentReason(StrEnum):
     """A person took the new revision back."""
     INCONCLUSIVE = "Inconclusive"
     """`maxDuration` ended without evidence and `onInconclusive` is Rollback."""
+    ALTERED_BY_OTHERS = "AlteredByOthers"
+    """What the operator writes to a child comes back changed, or is undone again and again; the message names the fields."""
     INVALID_SPEC = "InvalidSpec"
     """The spec does not parse; the message names the field."""
     WRITE_REFUSED = "WriteRefused"

@@ -13,7 +13,7 @@ from modelcycle.api.conditions import Outcome
 from modelcycle.api.modeldeployment import DeploymentReason as Reason
 from modelcycle.api.modeldeployment import Spec
 from modelcycle.api.rollout import Pause, SetWeight, Shadow
-from modelcycle.deployment.effects import effects, lingers, shares
+from modelcycle.deployment.effects import altered, effects, lingers, shares
 from modelcycle.deployment.progress import APPLY_BOUND
 from modelcycle.deployment.report import render
 from modelcycle.deployment.revision import Target
@@ -105,6 +105,7 @@ def _next_look(world: World, spec: Spec, done: Transition, answer: Verdict) -> f
         moments.append(canary.image_failing_since + IMAGE_BOUND)
     if world.doors and not canary and not retiring:
         moments.append(world.now + lingers(world, done.state))
+    moments += [one.again_at for one in altered(world, spec, done.state)]
     # What has passed was acted on in this very decision.
     waits += [(moment - world.now) / timedelta(seconds=1) for moment in moments if moment > world.now]
     if done.state != world.state and isinstance(world.target, Target):

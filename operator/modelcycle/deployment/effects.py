@@ -12,13 +12,14 @@ from typing import Any, Final
 from modelcycle.api.modeldeployment import Spec
 from modelcycle.deployment import manifests
 from modelcycle.deployment.compare import holds
+from modelcycle.deployment.repairs import Altered, put_back
 from modelcycle.deployment.revision import Target
 from modelcycle.deployment.status import RevisionRef, State
 from modelcycle.deployment.traffic import instructions, is_told
 from modelcycle.deployment.transition import capacity
 from modelcycle.deployment.verification import is_by_server_image
 from modelcycle.deployment.world import Child, World
-from modelcycle.engine.plan import Action, AnnotatePods, Apply, Create, Delete
+from modelcycle.engine.plan import Action, AnnotatePods, Apply, Create, Delete, Repair
 from modelcycle.kube.kinds import CONFIG_MAP, CONTROLLER_REVISION, DEPLOYMENT, SERVICE, Kind
 
 DOOR_LINGER: Final = timedelta(seconds=120)
@@ -39,13 +40,28 @@ def effects(world: World, spec: Spec, state: State) -> list[Action]:
     return actions + _stored_anew(world, {action.uid for action in actions if isinstance(action, Delete)})
 
 
+def altered(world: World, spec: Spec, state: State) -> list[Altered]:
+    """Children that stay other than asked for, since putting them back comes to nothing."""
+    wanted: list[tuple[Kind, Child | None, Mapping[str, Any]]] = [(SERVICE, world.service, _service_body(world, state))]
+    for ref in state.referenced():
+        live, stored = world.deployments.get(ref.revision), world.revisions.get(ref.revision)
+        if live and stored:
+            wanted.append((DEPLOYMENT, live.child, _deployment_body(world, spec, state, ref, stored.template)))
+    looks = [put_back(kind, live.body, body, world.now) for kind, live, body in wanted if live]
+    return [look for look in looks if isinstance(look, Altered)]
+
+
 def _service(world: World, state: State) -> Iterable[Action]:
+    return _upsert(world, SERVICE, world.service, _service_body(world, state))
+
+
+def _service_body(world: World, state: State) -> Mapping[str, Any]:
     selected = world.selected
     wanted = state.stable.revision if state.stable else manifests.NO_REVISION
     # Readiness, not the record, decides when users are moved: the new pods may have died since it was written.
     if selected is not None and world.ready.get(wanted, 0) == 0 and world.ready.get(selected, 0) > 0:
         wanted = selected
-    return _upsert(world, SERVICE, world.service, manifests.service(world.namespace, world.name, world.uid, wanted))
+    return manifests.service(world.namespace, world.name, world.uid, wanted)
 
 
 def shares(world: World, spec: Spec, state: State) -> list[AnnotatePods]:
@@ -94,9 +110,15 @@ def _revision(world: World, spec: Spec, state: State, ref: RevisionRef) -> Itera
     if stored is None:
         body = manifests.controller_revision(world.namespace, world.name, world.uid, ref, template)
         yield from _upsert(world, CONTROLLER_REVISION, None, body)
+    wanted = _deployment_body(world, spec, state, ref, template)
+    yield from _upsert(world, DEPLOYMENT, live.child if live else None, wanted)
+
+
+def _deployment_body(
+    world: World, spec: Spec, state: State, ref: RevisionRef, template: Mapping[str, Any]
+) -> Mapping[str, Any]:
     replicas = capacity(spec, state, ref.revision)
-    body = manifests.deployment(world.namespace, world.name, world.uid, ref.revision, template, replicas)
-    yield from _upsert(world, DEPLOYMENT, live.child if live else None, body)
+    return manifests.deployment(world.namespace, world.name, world.uid, ref.revision, template, replicas)
 
 
 def _render(world: World, ref: RevisionRef) -> Mapping[str, Any] | None:
@@ -114,7 +136,7 @@ def _scale_down(world: World, state: State) -> Iterable[Action]:
         stored = world.revisions.get(revision)
         template = stored.template if stored else live.template
         body = manifests.deployment(world.namespace, world.name, world.uid, revision, template, 0)
-        yield Apply(DEPLOYMENT, body, live.child.uid)
+        yield from _upsert(world, DEPLOYMENT, live.child, body)
 
 
 def _prune(world: World, spec: Spec, state: State) -> Iterable[Action]:
@@ -155,5 +177,9 @@ def _upsert(world: World, kind: Kind, live: Child | None, body: Mapping[str, Any
         return
     if live is None:
         yield Create(kind, body)
+    elif kind in (DEPLOYMENT, SERVICE):
+        action = put_back(kind, live.body, body, world.now)
+        if isinstance(action, Apply | Repair):
+            yield action
     elif not holds(live.body, body):
         yield Apply(kind, body, live.uid)

@@ -69,9 +69,9 @@ def problem_of(world: World, revision: str) -> Problem | None:
 
 
 def is_ready(world: World, revision: str, replicas: int) -> bool:
-    """The revision has this many replicas and all of them are Ready."""
+    """The revision has so many Ready pods, and its Deployment is sized for them. A policy may want more."""
     view = world.deployments.get(revision)
-    return view is not None and view.replicas == replicas and view.ready >= replicas
+    return view is not None and view.replicas >= replicas and view.ready >= replicas
 
 
 def capacity(spec: Spec, state: State, revision: str) -> int:

@@ -3,6 +3,7 @@
 Owns the order in which reasons win and every message. Must not change the state.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from modelcycle.api.conditions import Condition, Outcome
@@ -10,6 +11,7 @@ from modelcycle.api.modeldeployment import DeploymentCondition, Spec
 from modelcycle.api.modeldeployment import DeploymentReason as Reason
 from modelcycle.api.rollout import Approval, Pause, Shadow, percent
 from modelcycle.deployment.counting import CountsState, is_overdue
+from modelcycle.deployment.effects import altered
 from modelcycle.deployment.forecast import duration, remaining, rounded
 from modelcycle.deployment.progress import APPLY_BOUND, is_approval_missing, rests_on_counts
 from modelcycle.deployment.rejection import standing_rejection
@@ -44,7 +46,7 @@ def verdict(world: World, spec: Spec, done: Transition) -> Verdict:
 
 
 def domain_conditions(world: World, state: State) -> tuple[Condition, ...]:
-    """Available and Trusted."""
+    """Available and Trusted, and ChildrenAltered where it is true."""
     ready = world.ready.get(world.selected or "", 0)
     if ready:
         available = Condition(
@@ -65,7 +67,14 @@ def domain_conditions(world: World, state: State) -> tuple[Condition, ...]:
         trusted = Condition(DeploymentCondition.TRUSTED, True, Reason.KEYS_TRUSTED, keys)
     else:
         trusted = Condition(DeploymentCondition.TRUSTED, False, Reason.NO_TRUSTED_KEY, no_key_message(world))
-    return available, trusted
+    return available, trusted, *_altered(world, state)
+
+
+def _altered(world: World, state: State) -> Iterable[Condition]:
+    found = altered(world, world.spec, state) if world.spec else []
+    if found:
+        text = "; ".join(map(str, found))
+        yield Condition(DeploymentCondition.CHILDREN_ALTERED, True, Reason.ALTERED_BY_OTHERS, text)
 
 
 def _is_doubtful(world: World, ref: RevisionRef) -> bool:
@@ -140,7 +149,7 @@ def _coming(world: World, spec: Spec, done: Transition) -> Verdict | None:
     if problem is not None:
         return Verdict(Outcome.RECONCILING, problem.reason, f"{label(ref)}: {problem.message}{_keeps(state)}")
     ready = world.ready.get(ref.revision, 0)
-    text = f"{label(ref)}: {ready} of {wanted} replicas Ready{_keeps(state)}"
+    text = f"{label(ref)}: {ready} of {wanted} replicas Ready{_sized(world, ref, wanted)}{_keeps(state)}"
     promoting = state.canary.stage is Stage.CAPACITY and state.canary.traffic_at is not None
     return Verdict(Outcome.RECONCILING, Reason.PROMOTING if promoting else Reason.REVISION_STARTING, text)
 
@@ -236,11 +245,18 @@ def _serving(world: World, spec: Spec, state: State) -> Verdict:
 
 def _short_of_replicas(world: World, spec: Spec, stable: RevisionRef) -> Verdict:
     ready = world.ready.get(stable.revision, 0)
-    text = f"{label(stable)}: {ready} of {spec.server.replicas} replicas Ready"
+    text = f"{label(stable)}: {ready} of {spec.server.replicas} replicas Ready{_sized(world, stable, spec.server.replicas)}"
     problem = problem_of(world, stable.revision)
     if problem is not None:
         text += f"; {problem.reason}: {problem.message}"
     return Verdict(Outcome.RECONCILING, Reason.REPLICAS_NOT_READY, text)
+
+
+def _sized(world: World, ref: RevisionRef, wanted: int) -> str:
+    live = world.deployments.get(ref.revision)
+    if live is None or live.replicas == wanted:
+        return ""
+    return f", spec.replicas of Deployment {live.child.name} is {live.replicas}"
 
 
 def _is_stable(target: Target, state: State) -> bool:

@@ -12,7 +12,18 @@ from enum import StrEnum
 from itertools import takewhile
 from typing import Any, Final, Protocol
 
-from modelcycle.engine.plan import Action, AnnotatePods, Apply, Create, Delete, Emit, Plan, PodAnnotation, WriteStatus
+from modelcycle.engine.plan import (
+    Action,
+    AnnotatePods,
+    Apply,
+    Create,
+    Delete,
+    Emit,
+    Plan,
+    PodAnnotation,
+    Repair,
+    WriteStatus,
+)
 from modelcycle.kube.errors import AlreadyExists, ApiError, Conflict, Forbidden, Invalid, NotFound, Throttled
 from modelcycle.kube.port import Kube
 
@@ -129,6 +140,8 @@ class _Run:
                 await self._kube.create(kind, _namespace(body), body)
             case Apply(kind, body, uid):
                 await self._kube.apply(kind, _namespace(body), {**body, "metadata": {**body["metadata"], "uid": uid}})
+            case Repair(kind, patch):
+                await self._kube.merge_patch(kind, _namespace(patch), patch["metadata"]["name"], patch)
             case Delete(kind, namespace, name, uid):
                 await self._kube.delete(kind, namespace, name, uid)
             case WriteStatus():

@@ -43,6 +43,16 @@ class Apply:
 
 
 @dataclass(frozen=True, slots=True)
+class Repair:
+    """Merge patch of a child of ours that holds what is not ours, which an apply would leave. `patch` names the uid and version seen."""
+
+    kind: Kind
+    patch: Mapping[str, Any]
+    fields: tuple[str, ...]
+    """What was other than asked for."""
+
+
+@dataclass(frozen=True, slots=True)
 class Delete:
     """Delete a child of ours in the background; `uid` is the one seen."""
 
@@ -109,7 +119,7 @@ class AnnotatePods:
     pods: tuple[PodAnnotation, ...]
 
 
-Action = Create | Apply | Delete | WriteStatus | Emit | AnnotatePods
+Action = Create | Apply | Repair | Delete | WriteStatus | Emit | AnnotatePods
 
 
 @dataclass(frozen=True, slots=True)

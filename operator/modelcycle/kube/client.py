@@ -89,17 +89,21 @@ class RestKube:
         }
         return _trim(await self._apply(path_of(kind, namespace, name, "status"), STATUS_FIELD_MANAGER, body))
 
-    async def patch_pod_annotation(self, namespace: str, name: str, uid: str, key: str, value: str) -> Object:
+    async def merge_patch(self, kind: Kind, namespace: str, name: str, patch: Object) -> Object:
         """See the port."""
-        path = path_of(kinds.POD, namespace, name)
-        body = {"metadata": {"uid": uid, "annotations": {key: value}}}
-        query = {"fieldManager": FIELD_MANAGER}
+        path, query = path_of(kind, namespace, name), {"fieldManager": FIELD_MANAGER}
         return _trim(
             await self._repeat(
                 lambda: self.transport.request(
-                    "PATCH", path, query=query, body=body, content_type=ContentType.MERGE_PATCH
+                    "PATCH", path, query=query, body=patch, content_type=ContentType.MERGE_PATCH
                 )
             )
+        )
+
+    async def patch_pod_annotation(self, namespace: str, name: str, uid: str, key: str, value: str) -> Object:
+        """See the port."""
+        return await self.merge_patch(
+            kinds.POD, namespace, name, {"metadata": {"uid": uid, "annotations": {key: value}}}
         )
 
     async def delete(self, kind: Kind, namespace: str, name: str, uid: str) -> None:

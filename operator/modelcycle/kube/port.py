@@ -45,6 +45,12 @@ class Kube(Protocol):
     ) -> Object:
         """Server-side apply of `/status` as STATUS_FIELD_MANAGER. Raises Conflict when `resource_version` is stale."""
 
+    async def merge_patch(self, kind: Kind, namespace: str, name: str, patch: Object) -> Object:
+        """Merge patch (RFC 7386) as FIELD_MANAGER: null removes whoever owns it, lists are replaced as a whole.
+
+        `metadata.uid` and `metadata.resourceVersion`, when given, must match the live object, else Conflict.
+        """
+
     async def patch_pod_annotation(self, namespace: str, name: str, uid: str, key: str, value: str) -> Object:
         """Merge-patch of one annotation of one pod; Conflict when the uid differs."""
 
