@@ -89,6 +89,8 @@ class FailureReason(StrEnum):
     """The bundle could not be fetched within the time limit."""
     FETCH_NO_SPACE = "FetchNoSpace"
     """The volume that receives the bundle is full."""
+    OUT_OF_MEMORY = "OutOfMemory"
+    """Killed at the container's memory limit, or more was asked for than there is."""
     TASK_INVALID = "TaskInvalid"
     """The task JSON does not parse: operator and image are of different versions."""
     INTERNAL = "InternalError"

@@ -108,6 +108,8 @@ class JobController:
     programs: Programs = field(default_factory=Programs)
     hold: Callable[[Mapping[str, Any]], str] = lambda job: ""
     """`image` or `node`: why the pod of this Job cannot start; `run`: it runs on."""
+    needs: Mapping[TaskKind, int] = field(default_factory=dict)
+    """Gibibytes that a program needs: with a smaller limit the kernel kills it."""
     lose_pods: bool = False
     """Ended pods vanish before anybody has read them."""
     started: list[str] = field(default_factory=list)
@@ -161,8 +163,12 @@ class JobController:
     def _finish(self, job: Mapping[str, Any], pod: Mapping[str, Any], now: datetime) -> None:
         container = job["spec"]["template"]["spec"]["containers"][0]
         text = next(e["value"] for e in container["env"] if e["name"] == layout.TASK_ENV)
-        code, message = self.programs.run(TaskKind(container["args"][0]), text)
-        terminated = {"exitCode": code, "message": message, "reason": "Completed" if code == 0 else "Error"}
+        kind = TaskKind(container["args"][0])
+        if self.needs.get(kind, 0) > int(container["resources"]["limits"]["memory"].removesuffix("Gi")):
+            code, terminated = 137, {"exitCode": 137, "reason": "OOMKilled"}
+        else:
+            code, message = self.programs.run(kind, text)
+            terminated = {"exitCode": code, "message": message, "reason": "Completed" if code == 0 else "Error"}
         status = {"name": "main", "imageID": "localhost/t@sha256:1", "state": {"terminated": terminated}}
         namespace, name = job["metadata"]["namespace"], pod["metadata"]["name"]
         self.kube.set_status(POD, namespace, name, {"containerStatuses": [status]})

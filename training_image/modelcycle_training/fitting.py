@@ -50,7 +50,7 @@ def trainer_errors(labels: Any) -> Iterator[None]:
 
     try:
         yield
-    except TaskFailed:
+    except (TaskFailed, MemoryError):
         raise
     except InvalidParameterError as error:
         raise failed(FailureClass.PARAMETERS, FailureReason.BAD_PARAMETERS, str(error)[:_MESSAGE_LIMIT]) from error

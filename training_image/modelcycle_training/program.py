@@ -110,6 +110,9 @@ def _failure_of(error: Exception) -> Failure:
 
     if isinstance(error, StoreError):
         return error.failure
+    if isinstance(error, MemoryError):  # no limit was reached: one allocation was larger than what is left
+        text = "spec.trainer.resources.limits.memory: the program asked for more memory than there is: raise it"
+        return Failure(FailureClass.TRAINER, FailureReason.OUT_OF_MEMORY, text)
     return Failure(FailureClass.TRAINER, FailureReason.INTERNAL, f"defect of the program: {type(error).__name__}")
 
 

@@ -252,7 +252,10 @@ def _failed(world: RetrainWorld, state: RetrainState, record: TaskRecord, proble
 def _held(problem: Problem) -> RetrainFinding:
     if problem.reason in (RetrainReason.NO_NEW_DATA, RetrainReason.AWAITING_LABELS):
         return RetrainFinding(RetrainReason(problem.reason), problem.message)
-    return RetrainFinding(RetrainReason.DATA_UNAVAILABLE, f"{problem.reason}: {problem.message}")
+    text = f"{problem.reason}: {problem.message}"
+    if problem.reason == FailureReason.OUT_OF_MEMORY:
+        text += "; the field is of the Experiment that experimentTemplateRef names"
+    return RetrainFinding(RetrainReason.DATA_UNAVAILABLE, text)
 
 
 def _looking(record: TaskRecord, note: Problem | None = None) -> RetrainFinding:

@@ -72,6 +72,7 @@ def look(
         image=defaults.image,
         user=defaults.user,
         secrets=(data_secret(spec, template),),
+        resources=jobs.resources(TaskKind.INSPECT, template),
         claims={} if claim is None else {claim: False},
     )
     return jobs.job(owner_of(monitor), order)

@@ -19,7 +19,7 @@ STOPPING: Final = frozenset({FailureClass.DATA, FailureClass.POLICY})
 NAMED: Final = 120
 """Characters of an estimator's name in a message."""
 
-BLIND: Final = frozenset({FailureReason.TASK_INVALID, FailureReason.INTERNAL})
+BLIND: Final = frozenset({FailureReason.TASK_INVALID, FailureReason.INTERNAL, FailureReason.OUT_OF_MEMORY})
 """Failures of a program that has looked at nothing: that it saw no key means nothing."""
 
 

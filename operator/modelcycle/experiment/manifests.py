@@ -3,14 +3,13 @@
 Only `inspect` and `seal` mount the key. Of the stores' Secrets the data's comes first, the output's second.
 """
 
-import json
 from dataclasses import dataclass
 from typing import Any, Final
 
 from modelcycle.api.experiment import DEFAULT_STORE_SECRET, ExperimentSpec
 from modelcycle.experiment.ledger import DATA_KEY, PageWrite
 from modelcycle.jobs import manifests as jobs
-from modelcycle.jobs.manifests import SHORT_DEADLINE_SECONDS, SHORT_RESOURCES, Order, Owner, claim_of
+from modelcycle.jobs.manifests import SHORT_DEADLINE_SECONDS, Order, Owner, claim_of
 from modelcycle.kube.kinds import CONFIG_MAP, EXPERIMENT
 from modelcycle.kube.names import LABEL_EXPERIMENT
 from modelcycle.kube.pods import DEFAULT_USER
@@ -18,10 +17,6 @@ from modelcycle_bundle.contract import TaskKind
 
 TASK_LIMIT: Final = 96 * 1024
 """Bytes of a task: one environment variable may hold 128 KiB."""
-TRIAL_RESOURCES: Final[dict[str, Any]] = {
-    "requests": {"cpu": "250m", "memory": "512Mi"},
-    "limits": {"memory": "2Gi"},
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,9 +60,6 @@ def job(
 ) -> dict[str, Any]:
     """One Job."""
     trial = order.kind is TaskKind.TRIAL
-    # What a trial has room for, a comparison has: both hold the whole table.
-    large = trial or order.kind is TaskKind.COMPARE
-    resources = (json.loads(spec.resources) if spec.resources else TRIAL_RESOURCES) if large else SHORT_RESOURCES
     return jobs.job(
         owner,
         Order(
@@ -80,7 +72,7 @@ def job(
             secrets=store_secrets(spec, order.kind),
             key_secret=spec.key_secret if order.kind in (TaskKind.INSPECT, TaskKind.SEAL) else None,
             claims=_claims(spec, order),
-            resources=resources,
+            resources=jobs.resources(order.kind, spec),
             deadline_seconds=spec.trial_deadline_seconds if trial else SHORT_DEADLINE_SECONDS,
             user=user,
         ),

@@ -4,12 +4,13 @@ No pod gets a service account token or a writable root. Store credentials reach 
 order says so.
 """
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 from urllib.parse import urlsplit
 
-from modelcycle.api.experiment import Data
+from modelcycle.api.experiment import Data, ExperimentSpec
 from modelcycle.jobs.views import ANNOTATION_ATTEMPT, ANNOTATION_SEARCH, CONTAINER
 from modelcycle.kube.kinds import JOB, Kind
 from modelcycle.kube.names import LABEL_TASK, LABEL_TRIAL, child_labels, child_name, owner_reference
@@ -20,10 +21,10 @@ from modelcycle_bundle.contract import EXIT_RETRY, DataRef, Split, TaskKind, to_
 BACKOFF_LIMIT: Final = 3
 SHORT_DEADLINE_SECONDS: Final = 900
 """For inspect, seal, collect and compare."""
-SHORT_RESOURCES: Final[dict[str, Any]] = {
-    "requests": {"cpu": "100m", "memory": "128Mi"},
-    "limits": {"memory": "1Gi"},
-}
+SHORT_CPU: Final = "100m"
+"""Requested by all Jobs but trials and comparisons."""
+TRAINER_RESOURCES: Final = '{"limits":{"memory":"2Gi"},"requests":{"cpu":"250m","memory":"512Mi"}}'
+"""For an Experiment that names none in spec.trainer.resources."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,11 +73,11 @@ class Order:
     image: str
     secrets: tuple[str, ...]
     """Secrets whose keys become environment, in order."""
+    resources: Mapping[str, Any]
     key_secret: str | None = None
     """Secret with the signing key, mounted as files."""
     claims: Mapping[str, bool] = field(default_factory=dict)
     """Claims to mount -> whether to write there."""
-    resources: Mapping[str, Any] = field(default_factory=lambda: SHORT_RESOURCES)
     deadline_seconds: int = SHORT_DEADLINE_SECONDS
     user: int | None = DEFAULT_USER
 
@@ -90,6 +91,15 @@ def job_suffix(kind: TaskKind, index: int, attempt: int) -> str:
     else:
         stem = f"{kind.value}-{index}"
     return stem + (f"-{attempt}" if attempt else "")
+
+
+def resources(kind: TaskKind, spec: ExperimentSpec) -> dict[str, Any]:
+    """Of a Job for this Experiment. All get the trainer's memory, so that one field answers for every OutOfMemory."""
+    named: dict[str, Any] = json.loads(spec.resources or TRAINER_RESOURCES)
+    if kind in (TaskKind.TRIAL, TaskKind.COMPARE):
+        return named
+    memory = {of: {"memory": named[of]["memory"]} for of in ("requests", "limits") if "memory" in named.get(of, {})}
+    return {**memory, "requests": {"cpu": SHORT_CPU, **memory.get("requests", {})}}
 
 
 def data_ref(data: Data, digest: str | None) -> DataRef:

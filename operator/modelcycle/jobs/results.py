@@ -14,6 +14,7 @@ from modelcycle_bundle.contract import (
     ContractError,
     Failure,
     FailureClass,
+    FailureReason,
     InspectResult,
     SealResult,
     TrialResult,
@@ -23,6 +24,8 @@ from modelcycle_bundle.contract import (
 IMAGE_LIMIT: Final = timedelta(seconds=120)
 START_LIMIT: Final = timedelta(seconds=300)
 SCHEDULING_LIMIT: Final = timedelta(seconds=300)
+MEMORY_FIELD: Final = "spec.trainer.resources.limits.memory"
+"""Of the Experiment: the memory of each Job that is made for it (jobs.manifests.resources)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,11 +70,7 @@ def read(
     if job.reason == "DeadlineExceeded":
         return Problem(FailureClass.TRAINER, TrialReason.DEADLINE_EXCEEDED, f"Job {job.name} took longer than it may")
     if pod is not None and pod.termination_reason == "OOMKilled":
-        return Problem(
-            FailureClass.TRAINER,
-            TrialReason.OUT_OF_MEMORY,
-            "the container was killed at its memory limit: raise spec.trainer.resources.limits.memory",
-        )
+        return Problem(FailureClass.TRAINER, FailureReason.OUT_OF_MEMORY, _killed_for_memory(job))
     if pod is not None and pod.exit_code:
         return Problem(
             FailureClass.TRAINER,
@@ -82,6 +81,14 @@ def read(
         text = f"Job {job.name} ended with exit code 0 and left no result"
         return Lost(Problem(FailureClass.TRAINER, TrialReason.RESULT_LOST, text))
     return Lost(_lost(job, "its pod is gone"))
+
+
+def _killed_for_memory(job: JobView) -> str:
+    if not job.memory_limit:
+        return (
+            f"{MEMORY_FIELD}: Job {job.name} has no limit and its node had no memory left: set it and requests.memory"
+        )
+    return f"{MEMORY_FIELD}: Job {job.name} was killed at its memory limit of {job.memory_limit}: raise it"
 
 
 def _last_ended(job: JobView) -> PodView | None:

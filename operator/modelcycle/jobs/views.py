@@ -67,6 +67,8 @@ class JobView:
     state: JobState
     reason: str = ""
     deleting: bool = False
+    memory_limit: str = ""
+    """Of its container; empty for none."""
     pods: tuple[PodView, ...] = ()
     """Oldest first."""
 
@@ -121,12 +123,19 @@ def _job_view(job: Mapping[str, Any], pods: Sequence[PodView]) -> JobView | None
         state=state,
         reason=reason,
         deleting="deletionTimestamp" in metadata,
+        memory_limit=_memory_limit(job),
         pods=tuple(sorted(pods, key=lambda p: (p.created, p.name))),
     )
 
 
 def _number(text: str | None) -> int:
     return int(text) if text and text.isdecimal() else 0
+
+
+def _memory_limit(job: Mapping[str, Any]) -> str:
+    containers = job["spec"]["template"]["spec"]["containers"]
+    main: Mapping[str, Any] = next((c for c in containers if c.get("name") == CONTAINER), {})
+    return str(((main.get("resources") or {}).get("limits") or {}).get("memory", ""))
 
 
 def _job_state(job: Mapping[str, Any]) -> tuple[JobState, str]:

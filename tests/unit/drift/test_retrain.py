@@ -10,7 +10,7 @@ from fakes.jobs import DATA_DIGEST, task_of
 from fakes.retrain_lab import LATEST, NAMESPACE, NEW_DIGEST, NEW_TABLE, WISH, Lab, found
 from modelcycle.api.driftmonitor import Priority
 from modelcycle.kube.kinds import DRIFT_MONITOR, EXPERIMENT
-from modelcycle_bundle.contract import Failure, FailureClass, FailureReason
+from modelcycle_bundle.contract import Failure, FailureClass, FailureReason, TaskKind
 
 
 @pytest.fixture
@@ -193,6 +193,19 @@ def test_result_that_cannot_be_read_is_said_and_repeated(lab: Lab, text: str) ->
     lab.settle()
     assert (lab.retrains(), lab.reason) == ([], "DataUnavailable")
     lab.data = found()
+    lab.wait(60)
+    assert lab.reason == "Retrained"
+
+
+def test_out_of_memory_of_the_look_names_the_field_that_mends_it(lab: Lab) -> None:
+    lab.jobs.needs = {TaskKind.INSPECT: 3}
+    lab.settle()
+    assert lab.reason == "DataUnavailable"
+    assert "OutOfMemory: spec.trainer.resources.limits.memory: Job" in lab.message
+    assert "limit of 2Gi" in lab.message
+    assert "experimentTemplateRef" in lab.message
+    resources = {"limits": {"memory": "3Gi"}}
+    lab.kube.edit(EXPERIMENT, NAMESPACE, "scrap", lambda o: o["spec"]["trainer"].update(resources=resources))
     lab.wait(60)
     assert lab.reason == "Retrained"
 

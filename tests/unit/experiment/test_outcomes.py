@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from fakes.experiment_lab import MINIMAL, Lab, search
+from fakes.experiment_lab import MINIMAL, NOT_WORSE, Lab, search
 from fakes.faults import Write, no_fault
 from fakes.jobs import DATA_DIGEST, candidate, inspected, trained
 from modelcycle.kube.errors import Forbidden
@@ -16,6 +16,7 @@ from modelcycle_bundle.contract import (
     FailureReason,
     InspectResult,
     InspectTask,
+    TaskKind,
     TrialResult,
     TrialTask,
 )
@@ -339,6 +340,43 @@ def test_a_trial_without_room_stalls_after_five_minutes_and_goes_on_when_there_i
     lab.jobs.hold = lambda job: ""
     lab.wait(61)
     assert lab.ready[1] == "Succeeded"
+
+
+@pytest.mark.parametrize("task", [TaskKind.INSPECT, TaskKind.COMPARE, TaskKind.SEAL])
+def test_out_of_memory_names_the_field_that_mends_it(lab: Lab, task: TaskKind) -> None:
+    accepted = {"acceptance": [NOT_WORSE]} if task is TaskKind.COMPARE else {}
+    lab.deploy()
+    lab.jobs.needs = {task: 3}
+    lab.apply(search(**accepted))
+    lab.settle()
+    status, reason, message = lab.ready
+    assert (status, reason) == ("False", "OutOfMemory")
+    assert "spec.trainer.resources.limits.memory" in message
+    assert "limit of 2Gi" in message
+    raised = {**MINIMAL["trainer"], "resources": {"limits": {"memory": "3Gi"}}}
+    lab.apply(search(**accepted, trainer=raised))
+    lab.settle()
+    assert lab.ready[:2] == ("True", "Succeeded")
+
+
+def test_a_trial_out_of_memory_says_at_which_limit(lab: Lab) -> None:
+    lab.jobs.needs = {TaskKind.TRIAL: 3}
+    lab.apply(MINIMAL)
+    lab.settle()
+    assert lab.ready[1] == "NoUsableTrial"
+    assert "OutOfMemory: spec.trainer.resources.limits.memory" in lab.ready[2]
+    assert "limit of 2Gi" in lab.ready[2]
+
+
+def test_a_program_that_finds_no_memory_says_so_and_not_that_a_key_is_missing(lab: Lab) -> None:
+    def starved(task: InspectTask) -> InspectResult:
+        failure = Failure(FailureClass.TRAINER, FailureReason.OUT_OF_MEMORY, "spec.trainer.resources.limits.memory")
+        return InspectResult(key_present=False, failure=failure)
+
+    lab.jobs.programs.inspect = starved
+    lab.apply(search())
+    lab.settle()
+    assert lab.ready[1] == "OutOfMemory"
 
 
 def test_suspend_drains_and_false_resumes_experiment_38(lab: Lab) -> None:

@@ -49,6 +49,22 @@ def test_defect_tells_the_exceptions_type_and_nothing_else(tmp_path: Path, monke
     assert "a cell" not in json.dumps(told)
 
 
+def test_a_program_that_finds_no_memory_names_the_field(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from modelcycle_training import collecting
+
+    def starved(*_: object) -> None:
+        raise MemoryError("Unable to allocate 50. GiB")
+
+    monkeypatch.setattr(collecting, "collect", starved)
+    code, told = call(tmp_path, '{"experiment_uid":"u","index":3,"output_uri":"file:///tmp"}', TaskKind.COLLECT)
+    assert code == 1
+    assert told["failure"] == {
+        "failure_class": "Trainer",
+        "reason": "OutOfMemory",
+        "message": "spec.trainer.resources.limits.memory: the program asked for more memory than there is: raise it",
+    }
+
+
 def test_unwritable_termination_log_does_not_change_the_exit_code(tmp_path: Path) -> None:
     log = io.StringIO()
     code = run(TaskKind.TRIAL, {TERMINATION_LOG_ENV: str(tmp_path / "no" / "such")}, tmp_path, JsonLines("trial", log))
