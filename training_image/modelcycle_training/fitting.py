@@ -17,7 +17,11 @@ from modelcycle_bundle.contract import FailureClass, FailureReason
 from modelcycle_training.failures import TaskFailed, failed
 from modelcycle_training.split import Rows
 
-_NUMBER: Final = re.compile(r"(?<![A-Za-z_0-9])[-+]?\.?\d[\d.,]*(?:[eE][-+]?\d+)?")
+_NUMBER: Final = re.compile(r"(?<![A-Za-z_0-9])[-+]?\.?\d(?:[\d.,]*\d)?\.?(?:[eE][-+]?\d+)?(?![A-Za-z_0-9])")
+_LETTER: Final = r"[^\W\u0e00-\u0eff\u2e80-\uffff]"
+"""A character of a word, in scripts that part words: in the others a label beside a letter is still the whole label."""
+_READ_LIMIT: Final = 8000
+"""Characters of an exception that are looked at: patterns take their time with text that somebody made for that."""
 _MESSAGE_LIMIT: Final = 400
 
 
@@ -62,7 +66,18 @@ def trainer_errors(labels: Any) -> Iterator[None]:
 
 
 def without_values(message: str, classes: Sequence[str]) -> str:
-    """The text with every number and every class label replaced by `#`."""
-    for label in sorted(classes, key=len, reverse=True):
-        message = message.replace(label, "#")
+    """The text with every number and every class label replaced by `#`, where they stand by themselves: words with them inside stay."""
+    if len(message) > _READ_LIMIT:
+        message = message[:_READ_LIMIT].rpartition(" ")[0]  # no half of a label
+    written = {form for label in classes for form in (label, repr(label)[1:-1]) if form}
+    if written:
+        longest_first = sorted(written, key=lambda form: (-len(form), form))
+        message = re.sub("|".join(map(_whole, longest_first)), "#", message)
     return _NUMBER.sub("#", " ".join(message.split()))[:_MESSAGE_LIMIT]
+
+
+def _whole(label: str) -> str:
+    """A pattern for a label that is no part of a longer word."""
+    before = f"(?<!{_LETTER})" if re.match(_LETTER, label[0]) else ""
+    after = f"(?!{_LETTER})" if re.match(_LETTER, label[-1]) else ""
+    return f"{before}{re.escape(label)}{after}"

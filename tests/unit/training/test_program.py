@@ -126,6 +126,33 @@ def test_numbers_and_labels_are_blanked_experiment_48(text: str, expected: str) 
     assert without_values(text, ["Miller", "Smith"]) == expected
 
 
+@pytest.mark.parametrize(
+    ("text", "labels", "expected"),
+    [
+        ("Negative values in data passed to X", ["e", "a", "x"], "Negative values in data passed to X"),
+        ("unknown label 'e': ['a' 'e']", ["a", "e"], "unknown label '#': ['#' '#']"),
+        ("Expected 2D array, got 1D array instead, 3 rows.", [], "Expected 2D array, got 1D array instead, # rows."),
+        ("values 1.5, 2e-3, [5. -1.e+05] and 12,000.", [], "values #, #, [# #] and #"),
+        ("got <5 and x<5, label <5", ["<5"], "got # and x#, label #"),
+        ('label "it\'s\\n" is new', ["it's\n"], 'label "#" is new'),
+        ("値不良です: 不良", ["不良"], "値#です: #"),
+        ("the good one, not good_one nor goods", ["good", "good one"], "the #, not good_one nor goods"),
+        ("row 7 of #7", ["#"], "row # of ##"),
+        ("a label", ["", "label"], "a #"),
+    ],
+)
+def test_words_that_hold_a_label_or_a_number_stay_readable(text: str, labels: list[str], expected: str) -> None:
+    assert without_values(text, labels) == expected
+
+
+@given(labels=st.lists(st.text(min_size=1, max_size=8), max_size=5), words=st.lists(st.text(max_size=8), max_size=5))
+def test_no_label_that_stands_by_itself_is_told(labels: list[str], words: list[str]) -> None:
+    marked = [f"L{label.strip()}" for label in labels]
+    text = " ".join(f"{word} '{label}'" for word, label in zip(words, marked, strict=False))
+    told = without_values(text, marked)
+    assert not any(f"'{' '.join(label.split())}'" in told for label in marked[: len(words)])
+
+
 def test_help_names_every_program() -> None:
     told = subprocess.run(
         [sys.executable, "-m", "modelcycle_training", "--help"], check=True, capture_output=True, text=True
