@@ -118,6 +118,7 @@ def _told(record: TaskRecord, result: InspectResult, now: datetime, data: Mappin
         silent = Problem(FailureClass.INFRASTRUCTURE, FailureReason.INTERNAL, "the inspect Job reported no data digest")
         return _failed(record, silent, now, data, key)
     facts = {
+        "uri": result.data_uri,
         "digest": result.data_digest,
         "rows": result.rows,
         "columns": result.columns,

@@ -49,7 +49,7 @@ def look(world: World, spec: ExperimentSpec, best: Entry) -> Sealing:
         return Sealing(record, model, due=record.due(PERMANENT))
     job = world.job_of(TaskKind.SEAL, best.index, record.attempt)
     if job is None:
-        task = tasks.seal(spec, world.obj["spec"], world.name, world.uid, best)
+        task = tasks.seal(world, spec, best)
         return Sealing(record, model, JobOrder(TaskKind.SEAL, best.index, record.attempt, task))
     match read(SealResult, job, world.now):
         case Unfinished(note, due):

@@ -1,11 +1,9 @@
 """The tasks of an Experiment's Jobs (modelcycle_bundle.contract) from its spec. Pure."""
 
-from collections.abc import Mapping
-from typing import Any
-
 from modelcycle.api.experiment import ExperimentSpec
 from modelcycle.experiment.ledger import Entry
 from modelcycle.experiment.search import Assignment, json_values
+from modelcycle.experiment.world import World
 from modelcycle.jobs.manifests import data_ref
 from modelcycle_bundle.contract import (
     CollectTask,
@@ -70,17 +68,19 @@ def compare(spec: ExperimentSpec, uid: str, best: Entry, deployed: tuple[str, st
     )
 
 
-def seal(spec: ExperimentSpec, raw_spec: Mapping[str, Any], name: str, uid: str, best: Entry) -> SealTask:
-    """Sign and publish the best candidate."""
+def seal(world: World, spec: ExperimentSpec, best: Entry) -> SealTask:
+    """Sign and publish the best candidate. The provenance names the table itself, where a `latest.json` led to it."""
+    data = world.status.get("data") or {}
+    is_what_was_read = data.get("digest") == best.data_digest
     return SealTask(
-        experiment=name,
-        experiment_uid=uid,
+        experiment=world.name,
+        experiment_uid=world.uid,
         index=best.index,
         candidate_digest=best.candidate_digest or "",
         data_digest=best.data_digest or "",
-        data_uri=spec.data.uri,
+        data_uri=str((data.get("uri") if is_what_was_read else None) or spec.data.uri),
         output_uri=spec.output_uri,
         image_id=best.image_id,
-        external_parameters={"spec": dict(raw_spec), "parameters": json_values(spec, best.parameters)},
+        external_parameters={"spec": dict(world.obj["spec"]), "parameters": json_values(spec, best.parameters)},
         attempt=best.attempt,
     )

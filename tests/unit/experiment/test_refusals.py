@@ -5,8 +5,9 @@ from dataclasses import replace
 import pytest
 
 from fakes.experiment_lab import KEY, MINIMAL, Lab, search
-from fakes.jobs import DATA_DIGEST, candidate, sealed, task_of
+from fakes.jobs import DATA_DIGEST, candidate, inspected, sealed, task_of
 from modelcycle.kube.kinds import EXPERIMENT, JOB
+from modelcycle_bundle import provenance
 from modelcycle_bundle.contract import (
     Failure,
     FailureClass,
@@ -132,3 +133,22 @@ def test_trial_jobs_carry_no_key(lab: Lab) -> None:
         mounts_key = any("secret" in v for v in job["spec"]["template"]["spec"]["volumes"])
         assert mounts_key == (job["metadata"]["labels"]["modelcycle.dev/task"] == "inspect")
         assert task_of(job)["data"]["uri"] == "s3://factory/scrap/train.csv"
+
+
+def test_provenance_names_the_table_that_latest_json_led_to(lab: Lab) -> None:
+    table, asked = "s3://factory/scrap/2026-11-23.csv", []
+
+    def seal(task: SealTask) -> SealResult:
+        asked.append(task)
+        return sealed(task)
+
+    lab.jobs.programs.inspect = lambda task: replace(inspected(task), data_uri=table)
+    lab.jobs.programs.seal = seal
+    latest = {"uri": "s3://factory/scrap/latest.json", "target": "is_scrap"}
+    lab.apply(search(data=latest))
+    lab.settle()
+    assert lab.status["data"]["uri"] == table
+    (task,) = asked
+    read = provenance.statement(task, task.candidate_digest)["predicate"]["buildDefinition"]
+    assert read["resolvedDependencies"][0] == {"uri": table, "digest": {"sha256": DATA_DIGEST.removeprefix("sha256:")}}
+    assert read["externalParameters"]["spec"]["data"] == latest
