@@ -40,7 +40,7 @@ Series of the rollout that is applied now, all at 0 when it is first applied, an
 above 0.
 """
 ARM_RESCUED: Final = "modelcycle_arm_rescued_total"
-"""Bad answers of the canary to requests that this pod's own model then answered well; label `rollout`, like ARM_REQUESTS.
+"""Bad answers of the canary to requests that this pod's own model then answered well and in time; label `rollout`, like ARM_REQUESTS.
 
 With all requests handed on there is no stable arm to compare with: this is the comparison that is left.
 """
@@ -92,16 +92,28 @@ OUTCOME_CLIENT: Final = "client"
 OUTCOME_FAILED: Final = "failed"
 """Any other status, or a broken answer."""
 OUTCOME_LATE: Final = "late"
-"""Canary only: no answer within the timeout."""
+"""No whole answer within the timeout; stable's is delivered all the same. Pods of an earlier image count the canary's alone."""
+OUTCOME_CROWDED: Final = "crowded"
+"""Canary only: held up in the pod that asked, for room or for time, so that nothing is known about the canary: shown, not judged."""
 OUTCOME_UNREACHED: Final = "unreached"
 """Canary only: no connection to any of its pods. Says something about the cluster and nothing about the model: shown, not judged."""
 OUTCOME_REFUSED: Final = "refused"
 """Canary only: answered 4xx to a request that stable then accepted."""
 ARM_OUTCOMES: Final = {
-    ARM_STABLE: (OUTCOME_OK, OUTCOME_CLIENT, OUTCOME_FAILED),
-    ARM_CANARY: (OUTCOME_OK, OUTCOME_CLIENT, OUTCOME_FAILED, OUTCOME_LATE, OUTCOME_REFUSED, OUTCOME_UNREACHED),
+    ARM_STABLE: (OUTCOME_OK, OUTCOME_CLIENT, OUTCOME_FAILED, OUTCOME_LATE),
+    ARM_CANARY: (
+        OUTCOME_OK,
+        OUTCOME_CLIENT,
+        OUTCOME_FAILED,
+        OUTCOME_LATE,
+        OUTCOME_REFUSED,
+        OUTCOME_UNREACHED,
+        OUTCOME_CROWDED,
+    ),
 }
-"""The series of ARM_REQUESTS. An arm's requests are the sum of its outcomes but unreached, its events all of these but ok and client."""
+"""The series of ARM_REQUESTS. An arm's requests are the sum of its outcomes but UNJUDGED, its events all of these but ok and client."""
+UNJUDGED: Final = frozenset({OUTCOME_UNREACHED, OUTCOME_CROWDED})
+"""Outcomes that say nothing of the model."""
 SHADOW_AGREE: Final = "agree"
 """Every row has the same label; a predicted number differs by 1 % at most."""
 SHADOW_DIFFER: Final = "differ"

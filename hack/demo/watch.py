@@ -18,8 +18,8 @@ REQUESTS = "modelcycle_arm_requests_total"
 RESCUED = "modelcycle_arm_rescued_total"
 SHARE = "modelcycle_traffic_share"
 HARMLESS = ("ok", "client")
-UNREACHED = "unreached"
-"""Nobody answered: no answer of the canary's model, so neither good nor bad."""
+UNJUDGED = ("unreached", "crowded")
+"""Nothing is known of the canary's model, so neither good nor bad."""
 SECONDS = 0.1
 LINE = re.compile(rf"^({REQUESTS}|{RESCUED}|{SHARE})\{{([^}}]*)\}} ([0-9.eE+-]+)")
 LABEL = re.compile(r'(\w+)="([^"]*)"')
@@ -59,7 +59,7 @@ def read(text: str) -> Page:
         arms = page.arms.setdefault(labels["rollout"], Arms())
         if found[1] == RESCUED:
             arms.rescued += int(value)
-        elif labels["outcome"] != UNREACHED:
+        elif labels["outcome"] not in UNJUDGED:
             count(arms, labels["arm"], int(value), labels["outcome"] not in HARMLESS)
     return page
 

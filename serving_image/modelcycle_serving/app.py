@@ -137,6 +137,10 @@ class App:
             self._feedback.apply(traffic)
         self._told_to_close = traffic.close
 
+    def look(self) -> None:
+        """The event loop is turning: to be called every BEAT_SECONDS."""
+        self._arms.beat()
+
     def close(self) -> None:
         """Wait for the runs under way."""
         self._arms.close()

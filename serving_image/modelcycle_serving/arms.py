@@ -1,7 +1,8 @@
 """Which revision answers a request, and what becomes of it when the other one does not.
 
-Owns the split, the fall back to this pod's own model and the count of each request by arm and outcome. Whoever asked gets an answer of this
-pod's model whenever the other gives none: late, broken, refused or gone. Never hands a request on twice and never logs a payload.
+Owns the split, the fall back to this pod's own model and the count of each request by arm and outcome, timed by one clock. Whoever asked
+gets an answer of this pod's model whenever the other gives none: late, broken, refused or gone. Never hands a request on twice and never
+logs a payload.
 """
 
 from collections.abc import Callable
@@ -28,6 +29,8 @@ _OUTCOMES: Final = {
     Kind.LATE: names.OUTCOME_LATE,
     Kind.BROKEN: names.OUTCOME_FAILED,
 }
+BEAT_SECONDS: Final = 0.05
+"""Between two calls of `beat`."""
 
 
 class Arms:
@@ -46,6 +49,12 @@ class Arms:
         """The header that holds the key; empty when there is none."""
         self._pool: Pool | None = None
         self._told: set[str] = set()
+        self._stalls: Final = Random(random.random())
+        self._beat: float | None = None
+
+    def beat(self) -> None:
+        """The event loop is turning; called every BEAT_SECONDS, so that a pod which stood still notices."""
+        self._beat = self._clock()
 
     def apply(self, traffic: Traffic) -> None:
         """From the next request on; those under way end by what they began with."""
@@ -72,16 +81,17 @@ class Arms:
         if traffic.test_header and _TEST in request.headers:
             return self._for_a_test(request, traffic, pool)
         if not traffic.share:
-            return self._as_stable(request, traffic)
+            return self._unjudged(request, traffic)
         deadline = request.headers.get(deadlines.HEADER)
         if deadline is not None and not deadlines.leaves_time(deadline, traffic.timeout):
             # Before the draw, and for neither arm: so the arms are still asked the same kind of requests.
             self.counters.exempt(traffic.rollout)
             return self._here(request)
+        now = self._clock()
         if not self._draw(request, traffic):
-            return self._as_stable(request, traffic)
+            return _then(self._here(request), partial(self._answered_here, request, traffic, self._arrived(now)))
         result = Pending()
-        pool.ask(head(request, traffic), request.body, partial(self._answered, request, traffic, self._clock(), result))
+        pool.ask(head(request, traffic), request.body, partial(self._answered, request, traffic, now, result))
         return result
 
     def _draw(self, request: Request, traffic: Traffic) -> bool:
@@ -94,14 +104,26 @@ class Arms:
 
     # This pod answers.
 
-    def _as_stable(self, request: Request, traffic: Traffic) -> Response | Later:
-        return _then(self._here(request), partial(self._answered_here, request, traffic))
+    def _arrived(self, now: float) -> float:
+        """When a request that is read now had arrived, on average: before that, if this pod stood still.
 
-    def _answered_here(self, request: Request, traffic: Traffic, own: Response) -> None:
-        if traffic.share:
-            self.counters.count(traffic.rollout, names.ARM_STABLE, _outcome(own.status))
+        What a canary's pod stands still makes its answers late at their sender. So that stable's own do so too, a request that waited
+        behind a stall is taken to have come at any moment of it.
+        """
+        if self._beat is None or now - self._beat <= 2 * BEAT_SECONDS:
+            return now
+        stopped = self._beat + BEAT_SECONDS * self._stalls.random()
+        return stopped + (now - stopped) * self._stalls.random()
+
+    def _answered_here(self, request: Request, traffic: Traffic, arrived: float, own: Response) -> None:
+        is_late = self._clock() - arrived > traffic.timeout
+        outcome = names.OUTCOME_LATE if is_late else _outcome(own.status)
+        self.counters.count(traffic.rollout, names.ARM_STABLE, outcome)
         if traffic.shadow:
             self._shadow.offer(request, traffic, own)
+
+    def _unjudged(self, request: Request, traffic: Traffic) -> Response | Later:
+        return _then(self._here(request), partial(self._shadow.offer, request, traffic))
 
     # The other revision was asked.
 
@@ -109,20 +131,24 @@ class Arms:
         self, request: Request, traffic: Traffic, begun: float, result: Pending, outcome: Answer | NoAnswer
     ) -> None:
         if isinstance(outcome, NoAnswer) and outcome.kind is Kind.CROWDED:
-            _settle(result, partial(self._as_stable, request, traffic))
+            self.counters.count(traffic.rollout, names.ARM_CANARY, names.OUTCOME_CROWDED)
+            _settle(result, partial(self._unjudged, request, traffic))
             return
-        self.counters.forwards.observe(self._clock() - begun)
+        seconds = self._clock() - begun
+        self.counters.forwards.observe(seconds)
         if isinstance(outcome, Answer) and outcome.status == 200:
-            self.counters.count(traffic.rollout, names.ARM_CANARY, names.OUTCOME_OK)
+            # Whatever is late by the pool's clock is no Answer: this one lay here while this pod stood still.
+            known = names.OUTCOME_OK if seconds <= traffic.timeout else names.OUTCOME_CROWDED
+            self.counters.count(traffic.rollout, names.ARM_CANARY, known)
             result.set_result(response(outcome))
         else:
             _settle(result, partial(self._make_good, request, traffic, outcome))
 
     def _make_good(self, request: Request, traffic: Traffic, outcome: Answer | NoAnswer) -> Response | Later:
         """Not counted for stable: what the other arm failed is no random sample of the requests."""
-        return _then(self._here(request), partial(self._count_made_good, traffic, outcome))
+        return _then(self._here(request), partial(self._count_made_good, traffic, outcome, self._clock()))
 
-    def _count_made_good(self, traffic: Traffic, outcome: Answer | NoAnswer, own: Response) -> None:
+    def _count_made_good(self, traffic: Traffic, outcome: Answer | NoAnswer, begun: float, own: Response) -> None:
         is_good_here = _outcome(own.status) == names.OUTCOME_OK
         if isinstance(outcome, Answer):
             bad, detail = _outcome(outcome.status), f"status {outcome.status}"
@@ -131,7 +157,8 @@ class Arms:
         if bad == names.OUTCOME_CLIENT and is_good_here:
             bad = names.OUTCOME_REFUSED
         self.counters.count(traffic.rollout, names.ARM_CANARY, bad)
-        if is_good_here and bad != names.OUTCOME_UNREACHED:
+        # A stable arm that is as late to the same request shows nothing against the canary.
+        if is_good_here and bad != names.OUTCOME_UNREACHED and self._clock() - begun <= traffic.timeout:
             self.counters.rescued(traffic.rollout)
         if bad != names.OUTCOME_CLIENT:
             self._tell(traffic, bad, detail)

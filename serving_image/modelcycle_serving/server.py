@@ -23,6 +23,7 @@ from modelcycle_serving import __version__, oip, termination
 from modelcycle_serving import model as models
 from modelcycle_serving.access import Guard, TokenFile, TokenFileError
 from modelcycle_serving.app import App
+from modelcycle_serving.arms import BEAT_SECONDS
 from modelcycle_serving.connections import Connections, DrainPolicy, Limits
 from modelcycle_serving.counters import Counters, latency_bounds
 from modelcycle_serving.explain.service import Explanations
@@ -77,10 +78,10 @@ class Config:
 
 
 class Watched(Protocol):
-    """A file that may change while the process runs."""
+    """A file that may change while the process runs, or whatever else is to look up again and again."""
 
     def look(self) -> None:
-        """Use what it holds now, if that is new and valid."""
+        """Use what there is now, if that is new and valid."""
         ...
 
 
@@ -137,6 +138,7 @@ async def serve(config: Config) -> int:
         if code is not None:
             return code
         tasks.append(asyncio.create_task(_keep_looking(traffic, TRAFFIC_LOOK_SECONDS)))
+        tasks.append(asyncio.create_task(_keep_looking(app, BEAT_SECONDS)))
         secrets = (each for each in (keys, tls, tokens) if each is not None)
         tasks += [asyncio.create_task(_keep_looking(each, SECRETS_LOOK_SECONDS)) for each in secrets]
         await _drain(app, serving, await stop.asked)

@@ -60,7 +60,7 @@ class Kind(StrEnum):
     """Why there is no answer."""
 
     CROWDED = "crowded"
-    """The limits of the pool are reached; nothing is known about the peer."""
+    """The limits of the pool are reached, or nothing was sent in time; nothing is known about the peer."""
     UNREACHED = "unreached"
     """Nobody accepted a connection: nothing is known about the model behind it."""
     LATE = "late"
@@ -190,8 +190,11 @@ class Pool:
             if first.due > self.loop.time():
                 self._alarm = self.loop.call_at(first.due, self._look)
                 return
-            if first.connection is not None:
-                first.connection.abort()
+            if first.connection is None:
+                # Connecting ends sooner, unless this process stood still.
+                self.end(first, NoAnswer(Kind.CROWDED, "not sent in time"))
+                continue
+            first.connection.abort()
             self.end(first, NoAnswer(Kind.LATE, "late"))
 
     # The connections' side.
@@ -229,6 +232,7 @@ class Pool:
     def retry(self, exchange: _Exchange) -> None:
         """The peer closed a kept connection before the first byte of an answer, as it may at any time."""
         if exchange in self._waiting:
+            exchange.connection = None
             self._send_on_new(exchange)
 
     def _sweep_in(self, seconds: float) -> None:

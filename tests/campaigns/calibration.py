@@ -15,7 +15,7 @@ import numpy as np
 from scipy.stats import binom, norm
 
 from campaigns.deciding import DecidePolicy
-from campaigns.rollouts import Bursts, Decision, Ending, PodLook, Policy, Traffic, run
+from campaigns.rollouts import Bursts, Decision, Ending, PodLook, Policy, Tail, Traffic, run
 from modelcycle.stats.dispersion import Dispersion, accumulate
 from modelcycle.stats.evidence import Counts, Design, Evidence, Look, log_promote, log_rollback, observe
 from modelcycle.stats.planner import requests_until_promotion, requests_until_rollback
@@ -143,6 +143,19 @@ def _cells() -> Iterator[Cell]:
     half = Traffic(0.01, 0.01, 100, 100, canary_pods=3)
     yield Cell("equal arms, 1 %, half the traffic", half, back, 25000, alpha, only_rollback)
     yield Cell("equal arms, 1 %, a z-test at each look", Traffic(0.01, 0.01), back, 5000, None, RepeatedTest)
+    one, five, twenty, half_late = (
+        Tail(0.5, 0.298, 1.0),
+        Tail(0.5, 0.421, 1.0),
+        Tail(0.5, 0.824, 1.0),
+        Tail(1.0, 0.5, 1.0),
+    )
+    for late, tail in ((1, one), (5, five), (20, twenty), (50, half_late)):
+        slow = Traffic(0.001, 0.001, canary_tail=tail, stable_tail=tail)
+        yield Cell(f"both arms slow, {late} % late", slow, back, 5000, alpha, only_rollback)
+    unseen = Traffic(0.001, 0.001, canary_tail=five)
+    yield Cell("both arms slow, 5 % late, only the canary's counted", unseen, back, 5000, None, only_rollback)
+    slower = Traffic(0.001, 0.001, canary_tail=five, stable_tail=one)
+    yield Cell("canary slower, 5 % late to 1 %, by 1,100 requests", slower, back, 1100, None)
     one_by_one = Traffic(0.0, 0.0, 1, 9)
     yield Cell("no errors, by 421 requests", one_by_one, on, 421, AtMost(0.0), rollouts=1)  # nothing here is random
     yield Cell("no errors, by 422 requests", one_by_one, on, 422, AtLeast(1.0), rollouts=1)

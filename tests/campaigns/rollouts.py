@@ -57,6 +57,22 @@ class Bursts:
 
 
 @dataclass(frozen=True, slots=True)
+class Tail:
+    """Times of answers, log-normal, and the time after which one is late. Drawn answer by answer."""
+
+    median: float
+    """Seconds."""
+    sigma: float
+    """Of the logarithm."""
+    bound: float
+    """Seconds."""
+
+    def late(self, shape: tuple[int, int], rng: np.random.Generator) -> NDArray[np.bool_]:
+        """Which answers are."""
+        return rng.lognormal(np.log(self.median), self.sigma, shape) > self.bound
+
+
+@dataclass(frozen=True, slots=True)
 class Traffic:
     """Requests per look, split evenly over the pods of an arm, and how often they fail."""
 
@@ -71,11 +87,15 @@ class Traffic:
     """The canary's, where they differ from stable's."""
     interval: float = 2.0
     """Seconds between looks."""
+    canary_tail: Tail | None = None
+    """Late answers of the canary, on top of its failures."""
+    stable_tail: Tail | None = None
 
     def looks(self, rng: np.random.Generator) -> Iterator[PodLook]:
         """Looks without end."""
-        canary = _Arm(self.canary_rate, self.canary_answers, self.canary_pods, self.canary_bursts or self.bursts)
-        stable = _Arm(self.stable_rate, self.stable_answers, self.stable_pods, self.bursts)
+        bursts = self.canary_bursts or self.bursts
+        canary = _Arm(self.canary_rate, self.canary_answers, self.canary_pods, bursts, self.canary_tail)
+        stable = _Arm(self.stable_rate, self.stable_answers, self.stable_pods, self.bursts, self.stable_tail)
         while True:
             yield from map(PodLook, canary.block(rng), stable.block(rng))
 
@@ -102,15 +122,21 @@ def run(policy: Policy, traffic: Traffic, limit: int, rng: np.random.Generator) 
 class _Arm:
     """One arm's pods. Bursts go on over blocks."""
 
-    def __init__(self, rate: float, answers: int, pods: int, bursts: Bursts | None) -> None:
-        self.rate, self.bursts = rate, bursts
+    def __init__(self, rate: float, answers: int, pods: int, bursts: Bursts | None, tail: Tail | None) -> None:
+        self.rate, self.bursts, self.tail = rate, bursts, tail
         self.answers = np.array([answers // pods + (at < answers % pods) for at in range(pods)])
         self.bursting = np.zeros(pods, dtype=bool)
 
     def block(self, rng: np.random.Generator) -> list[tuple[Counts, ...]]:
-        events = rng.binomial(self.answers, self._rates(rng))
+        late = self._late(rng)
+        events = late + rng.binomial(self.answers - late, self._rates(rng))
         sizes = self.answers.tolist()
         return [tuple(map(Counts, sizes, row)) for row in events.tolist()]
+
+    def _late(self, rng: np.random.Generator) -> NDArray[np.int_]:
+        if self.tail is None:
+            return np.zeros((BLOCK, len(self.answers)), dtype=int)
+        return np.stack([self.tail.late((BLOCK, size), rng).sum(axis=1) for size in self.answers], axis=1)
 
     def _rates(self, rng: np.random.Generator) -> NDArray[np.float64]:
         rates = np.full((BLOCK, len(self.answers)), self.rate)

@@ -45,6 +45,10 @@ class Arms:
     """Probability of a failed answer by digest; absent: 0."""
     refusing: dict[str, float] = field(default_factory=dict)
     """Probability of a 4xx by digest, of requests that others accept."""
+    slow: dict[str, float] = field(default_factory=dict)
+    """Probability of an answer after canaryTimeout by digest."""
+    earlier_image: bool = False
+    """Pods count no late answers of stable, and have no series for them."""
     inputs: dict[str, str] = field(default_factory=dict)
     """Hash of the inputs by digest."""
     rate: float = 0.0
@@ -113,9 +117,11 @@ class Arms:
                 self._answered(digest)
                 return
         failed = self._random.random() < self.failing.get(own, 0.0)
+        late = not self.earlier_image and self._is_slow(own)
         if told.share and not handed_on:
-            self._count(state, names.ARM_STABLE, names.OUTCOME_FAILED if failed else names.OUTCOME_OK)
-        if handed_on and not failed and outcome != names.OUTCOME_UNREACHED:
+            answered = names.OUTCOME_FAILED if failed else names.OUTCOME_OK
+            self._count(state, names.ARM_STABLE, names.OUTCOME_LATE if late else answered)
+        if handed_on and not failed and not late and outcome != names.OUTCOME_UNREACHED:
             state.rescued += 1
         self.bad_answers += failed
         self._answered(own)
@@ -124,11 +130,16 @@ class Arms:
         if not receivers:
             return names.OUTCOME_UNREACHED, ""
         digest = receivers[self._turn % len(receivers)]
+        if self._is_slow(digest):
+            return names.OUTCOME_LATE, digest
         if self._random.random() < self.failing.get(digest, 0.0):
             return names.OUTCOME_FAILED, digest
         if self._random.random() < self.refusing.get(digest, 0.0):
             return names.OUTCOME_REFUSED, digest
         return names.OUTCOME_OK, digest
+
+    def _is_slow(self, digest: str) -> bool:
+        return digest in self.slow and self._random.random() < self.slow[digest]
 
     def _reaches(self, target: str, pod: Json) -> bool:
         doors = [s for s in self.kube.find(SERVICE, self.namespace) if f"{s['spec'].get('clusterIP')}:80" == target]
@@ -222,6 +233,8 @@ class Arms:
         if state.rollout:
             for arm, outcomes in names.ARM_OUTCOMES.items():
                 for outcome in outcomes:
+                    if self.earlier_image and (arm, outcome) == (names.ARM_STABLE, names.OUTCOME_LATE):
+                        continue
                     series = Series(names.ARM_REQUESTS, (state.rollout, arm, outcome))
                     counts[series] = state.counts.get((arm, outcome), 0)
             counts[Series(names.ARM_RESCUED, (state.rollout,))] = state.rescued

@@ -28,7 +28,7 @@ _GOOD: Final = frozenset({names.OUTCOME_OK, names.OUTCOME_CLIENT})
 
 @dataclass(frozen=True, slots=True)
 class Tally:
-    """What one run of a pod's counters said last about this rollout."""
+    """What one run of a pod's counters said last about this rollout; every late answer is among the events."""
 
     run: RunId
     canary: Counts
@@ -37,6 +37,10 @@ class Tally:
     """Of the canary's events, those answered 4xx where stable then accepted."""
     rescued: int = 0
     """Of the canary's events, those that stable's own model then answered well."""
+    late: int = 0
+    """Of the canary's events, those without an answer in time."""
+    unjudged: int | None = 0
+    """Late answers from a pod that does not count stable's: no evidence. None: an earlier operator did not tell them apart."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +53,10 @@ class LookRecord:
     log_rollback: float
     log_promote: float
     verdict: Verdict
+    late: int = 0
+    """Of the canary's answers, those that came too late."""
+    unjudged: int = 0
+    """Late ones that are not among the look's events."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,6 +122,8 @@ def fold(state: AnalysisState, samples: Samples) -> AnalysisState:
         log_rollback=evidence.log_rollback(after),
         log_promote=evidence.log_promote(after, design),
         verdict=evidence.verdict(after, design),
+        late=sum(step.late for step in steps),
+        unjudged=sum(step.unjudged or 0 for step in steps),
     )
     return replace(
         state,
@@ -133,14 +143,30 @@ def is_consistent(state: AnalysisState, samples: Samples) -> bool:
 
 
 def recent_looks(state: AnalysisState) -> Sequence[Look]:
-    """The last looks, oldest first, for fail-fast."""
-    return [item.look for item in state.recent]
+    """The last looks, oldest first, for fail-fast: there every late answer is a bad one."""
+    return [
+        replace(item.look, canary=Counts(item.look.canary.n, item.look.canary.events + item.unjudged))
+        for item in state.recent
+    ]
 
 
 def mostly_refused(state: AnalysisState) -> bool:
-    """Whether most of the canary's bad answers of late were requests that it did not accept and stable did."""
-    last = state.recent[-2:]
-    return 2 * sum(item.refused for item in last) > sum(item.look.canary.events for item in last)
+    """Whether most of the canary's recent bad answers were requests that it did not accept and stable did."""
+    return _are_most(state, [item.refused for item in state.recent[-2:]])
+
+
+def mostly_late(state: AnalysisState) -> bool:
+    """Whether most of the canary's recent bad answers were late."""
+    return _are_most(state, [item.late for item in state.recent[-2:]])
+
+
+def has_unjudged(state: AnalysisState) -> bool:
+    """Whether late answers are no evidence for stable's pods do not count their own."""
+    return any(tally.unjudged for tally in state.tallies)
+
+
+def _are_most(state: AnalysisState, some: Sequence[int]) -> bool:
+    return 2 * sum(some) > sum(look.canary.events for look in recent_looks(state)[-2:])
 
 
 def _tally(sample: RunSample, rollout: str) -> Tally | None:
@@ -151,14 +177,24 @@ def _tally(sample: RunSample, rollout: str) -> Tally | None:
     arms = {arm: _judged(by) for arm, by in counts.items()}
     if not any(arm.n for arm in arms.values()):
         return None
-    refused = counts[names.ARM_CANARY][names.OUTCOME_REFUSED]
-    rescued = sample.counts.get(Series(names.ARM_RESCUED, (rollout,)), 0)
-    return Tally(sample.run, arms[names.ARM_CANARY], arms[names.ARM_STABLE], refused, rescued)
+    canary = counts[names.ARM_CANARY]
+    late = canary[names.OUTCOME_LATE]
+    # Both arms by the same rule: where only the canary can be late, being late is no evidence.
+    counts_both = Series(names.ARM_REQUESTS, (rollout, names.ARM_STABLE, names.OUTCOME_LATE)) in sample.counts
+    return Tally(
+        sample.run,
+        arms[names.ARM_CANARY],
+        arms[names.ARM_STABLE],
+        refused=canary[names.OUTCOME_REFUSED],
+        rescued=sample.counts.get(Series(names.ARM_RESCUED, (rollout,)), 0),
+        late=late,
+        unjudged=0 if counts_both else late,
+    )
 
 
 def _judged(by_outcome: Mapping[str, int]) -> Counts:
     """Answers of one arm. A pod that nobody reached has not answered."""
-    judged = {outcome: n for outcome, n in by_outcome.items() if outcome != names.OUTCOME_UNREACHED}
+    judged = {outcome: n for outcome, n in by_outcome.items() if outcome not in names.UNJUDGED}
     return Counts(sum(judged.values()), sum(n for outcome, n in judged.items() if outcome not in _GOOD))
 
 
@@ -168,8 +204,18 @@ def _rose(old: Tally, new: Tally) -> bool:
 
 
 def _step(old: Tally, new: Tally) -> Tally:
+    """What was counted between the two, for the evidence."""
     canary, stable = _less(new.canary, old.canary), _less(new.stable, old.stable)
-    return Tally(new.run, canary, stable, new.refused - old.refused, new.rescued - old.rescued)
+    unjudged = min(max((new.unjudged or 0) - (old.unjudged or 0), 0), canary.events)
+    return Tally(
+        new.run,
+        Counts(canary.n, canary.events - unjudged),
+        stable,
+        new.refused - old.refused,
+        new.rescued - old.rescued,
+        min(max(new.late - old.late, 0), canary.events),
+        unjudged,
+    )
 
 
 def _less(new: Counts, old: Counts) -> Counts:
@@ -219,7 +265,7 @@ def state_text(state: AnalysisState) -> str:
         "x2": repr(state.dispersion.x2),
         "freedom": state.dispersion.freedom,
         "tallies": [
-            [t.run.pod_uid, repr(t.run.epoch), *_pair(t.canary), *_pair(t.stable), t.refused, t.rescued]
+            [t.run.pod_uid, repr(t.run.epoch), *_pair(t.canary), *_pair(t.stable), t.refused, t.rescued, *_late(t)]
             for t in state.tallies
         ],
         "recent": [_record_plain(item) for item in state.recent],
@@ -228,21 +274,28 @@ def state_text(state: AnalysisState) -> str:
     return json.dumps(plain, separators=(",", ":"))
 
 
+def _late(tally: Tally) -> tuple[int, ...]:
+    return () if tally.unjudged is None else (tally.late, tally.unjudged)
+
+
 def _tally_of(raw: Sequence[Any]) -> Tally:
     uid, epoch, *numbers = raw
-    cn, ce, sn, se, refused, rescued = (int(number) for number in numbers)
-    return Tally(RunId(str(uid), float(epoch)), Counts(cn, ce), Counts(sn, se), refused, rescued)
+    cn, ce, sn, se, refused, rescued, *late = (int(number) for number in numbers)
+    run, canary, stable = RunId(str(uid), float(epoch)), Counts(cn, ce), Counts(sn, se)
+    # An earlier operator kept neither of the last two.
+    return Tally(run, canary, stable, refused, rescued, *(late or (0, None)))
 
 
 def _record_plain(item: LookRecord) -> list[Any]:
     numbers = [*_pair(item.look.canary), *_pair(item.look.stable), item.look.rescued, item.refused]
-    return [timestamp(item.at), *numbers, f"{item.log_rollback:.6g}", f"{item.log_promote:.6g}", item.verdict.value]
+    scores = (f"{item.log_rollback:.6g}", f"{item.log_promote:.6g}")
+    return [timestamp(item.at), *numbers, *scores, item.verdict.value, item.late, item.unjudged]
 
 
 def _record_of(raw: Sequence[Any]) -> LookRecord:
-    at, cn, ce, sn, se, rescued, refused, rollback, promote, verdict = raw
+    at, cn, ce, sn, se, rescued, refused, rollback, promote, verdict, *late = raw
     look = Look(Counts(cn, ce), Counts(sn, se), rescued)
-    return LookRecord(parse_time(at), look, refused, float(rollback), float(promote), Verdict(verdict))
+    return LookRecord(parse_time(at), look, refused, float(rollback), float(promote), Verdict(verdict), *late)
 
 
 def _pair(counts: Counts) -> tuple[int, int]:

@@ -8,7 +8,15 @@ from dataclasses import replace
 from modelcycle.api.modeldeployment import DeploymentReason as Reason
 from modelcycle.api.modeldeployment import Spec
 from modelcycle.api.rollout import OnInconclusive
-from modelcycle.deployment.analysis import AnalysisState, fold, mostly_refused, recent_looks, score
+from modelcycle.deployment.analysis import (
+    AnalysisState,
+    fold,
+    has_unjudged,
+    mostly_late,
+    mostly_refused,
+    recent_looks,
+    score,
+)
 from modelcycle.deployment.counting import Fit, fit, is_compared, is_overdue
 from modelcycle.deployment.transition import Transition, reject
 from modelcycle.deployment.world import World
@@ -47,21 +55,31 @@ def roll_back(world: World, spec: Spec, done: Transition) -> Transition:
         return done
     if fail_fast(recent_looks(analysis)):
         reason = Reason.INCOMPATIBLE_SIGNATURE if mostly_refused(analysis) else Reason.CANARY_FAIL_FAST
-        return reject(world, done, canary, reason, f"every answer of late was bad: {_compared(analysis)}")
+        return reject(
+            world, done, canary, reason, f"all or nearly all recent answers were bad: {_compared(spec, analysis)}"
+        )
     if verdict(analysis.evidence, analysis.design) is Verdict.FAIL:
         reason = Reason.INCOMPATIBLE_SIGNATURE if mostly_refused(analysis) else Reason.CANARY_FAILED
         e = score(analysis.recent[-1].log_rollback)
-        text = f"{_compared(analysis)}: E={e} after {analysis.evidence.canary.n} requests"
+        text = f"{_compared(spec, analysis)}: E={e} after {analysis.evidence.canary.n} requests"
         return reject(world, done, canary, reason, text)
     if is_overdue(world, spec, state) and spec.canary.analysis.on_inconclusive is OnInconclusive.ROLLBACK:
-        return reject(world, done, canary, Reason.INCONCLUSIVE, f"no verdict within maxDuration: {_compared(analysis)}")
+        text = f"no verdict within maxDuration: {_compared(spec, analysis)}"
+        return reject(world, done, canary, Reason.INCONCLUSIVE, text)
     return done
 
 
-def _compared(analysis: AnalysisState) -> str:
-    """`errors 9.1 % against 0.2 %`, and whether the canary would not even take these requests."""
+def _compared(spec: Spec, analysis: AnalysisState) -> str:
+    """`errors 9.1 % against 0.2 %`, and whether most were late, or requests that the canary would not even take."""
     rates = f"errors {_rate(analysis.evidence.canary)} against {_rate(analysis.evidence.stable)}"
-    return f"{rates}, mostly requests that it refuses (4xx) and stable answers" if mostly_refused(analysis) else rates
+    if mostly_refused(analysis):
+        return f"{rates}, mostly requests that it refuses (4xx) and stable answers"
+    if not mostly_late(analysis):
+        return rates
+    left_out = ", and not in these rates: stable's pods, of an earlier image, do not count their own"
+    bound = f"{spec.canary_timeout.total_seconds():g}s"
+    late = f"mostly late: no whole answer within spec.traffic.canaryTimeout ({bound})"
+    return f"{rates}, {late}{left_out if has_unjudged(analysis) else ''}"
 
 
 def _rate(counts: Counts) -> str:

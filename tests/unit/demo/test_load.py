@@ -153,8 +153,8 @@ def test_the_eyewitness_reads_shares_and_the_arms_of_each_rollout_of_a_metrics_p
     assert (name, share, rescued) == (watch.REQUESTS, watch.SHARE, watch.RESCUED)
     assert (metric_names.OUTCOME_OK, metric_names.OUTCOME_CLIENT) == watch.HARMLESS
     counts = {
-        "stable": {"ok": 70, "client": 5, "failed": 2},
-        "canary": {"ok": 9, "client": 1, "failed": 3, "late": 1, "refused": 2, "unreached": 9},
+        "stable": {"ok": 70, "client": 5, "failed": 1, "late": 1},
+        "canary": {"ok": 9, "client": 1, "failed": 3, "late": 1, "refused": 2, "unreached": 9, "crowded": 4},
     }
     assert {arm: set(outcomes) for arm, outcomes in counts.items()} == {
         arm: set(outcomes) for arm, outcomes in metric_names.ARM_OUTCOMES.items()

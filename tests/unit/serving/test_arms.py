@@ -16,9 +16,11 @@ from modelcycle_bundle import metric_names
 from modelcycle_bundle.traffic import SHARE_DENOMINATOR, Traffic
 from modelcycle_serving import model as models
 from modelcycle_serving.app import App
+from modelcycle_serving.arms import BEAT_SECONDS
 from modelcycle_serving.counters import Counters
 from modelcycle_serving.messages import Request, Response
 from modelcycle_serving.oip import Outputs, Rows
+from modelcycle_serving.upstream import PoolLimits
 from unit.serving import peers, rig
 from unit.serving.peers import Peer, answer, say
 
@@ -27,19 +29,34 @@ BODY = json.dumps(rig.matrix([[1, 2, 3]])).encode()
 
 
 class Bench:
-    """An App around a real model with its `run` replaced; `seconds` is what the App expects a run to take."""
+    """An App around a real model with its `run` replaced; `seconds` is what the App expects a run to take, `takes` what one
+    takes by the bench's clock."""
 
-    def __init__(self, bundle: Path, run: Callable[[Rows], Outputs] | None = None, seconds: float = 0.0) -> None:
+    def __init__(
+        self, bundle: Path, run: Callable[[Rows], Outputs] | None = None, seconds: float = 0.0, takes: float = 0.0
+    ) -> None:
         model = models.load(bundle, None)
-        self.app = App("m", "1", lambda: 0.0, Random(1))
-        self.app.start_serving(
-            replace(model, run=run or model.run, seconds_base=seconds), Counters(model, "", "p", 0.0)
-        )
+        self.now = 0.0
+
+        def slowly(rows: Rows) -> Outputs:
+            self.now += takes
+            return model.run(rows)
+
+        self.app = App("m", "1", lambda: self.now, Random(1))
+        self.app.start_serving(replace(model, run=run or slowly, seconds_base=seconds), Counters(model, "", "p", 0.0))
 
     async def ask(self, *headers: tuple[bytes, bytes]) -> Response:
         request = Request(method=b"POST", path=b"/v2/models/m/infer", headers=dict(headers), body=BODY)
         got = self.app.serving(request)
         return got if isinstance(got, Response) else await got
+
+    def rescued(self) -> int:
+        """Bad answers of the canary that stable made good in time, of rollout ONE."""
+        got = self.app.metrics(Request(method=b"GET", path=b"/metrics"))
+        assert isinstance(got, Response)
+        found = re.search(rf'{metric_names.ARM_RESCUED}{{rollout="{ONE}"}} (\d+)', got.body.decode())
+        assert found
+        return int(found[1])
 
     def counts(self) -> dict[str, str]:
         """Arms and status codes with a count: the labels' text -> value."""
@@ -166,4 +183,70 @@ async def test_first_failure_of_a_kind_is_logged_once_a_rollout_without_payload(
                 await bench.ask()
     assert [vars(record)["detail"] for record in caplog.records] == ["status 500"] * 2
     assert "7311" not in str([vars(record) for record in caplog.records])
+    bench.app.close()
+
+
+@pytest.mark.parametrize(("seconds", "outcome"), [(19.0, "ok"), (21.0, "late")])
+async def test_stables_answer_after_the_canary_timeout_is_delivered_and_counted_late(
+    bundles: dict[str, Path], seconds: float, outcome: str
+) -> None:
+    bench = Bench(bundles["classes"], takes=seconds)
+    with Peer(say(answer())) as canary:
+        bench.app.apply(all_to(canary, share=1))
+        assert [(await bench.ask()).status for _ in range(3)] == [200] * 3
+        assert bench.counts() == {arm("stable", outcome): "3", 'requests{code="200"}': "3"}
+    bench.app.close()
+
+
+async def test_stable_that_is_as_late_to_the_canarys_late_request_rescues_nothing(bundles: dict[str, Path]) -> None:
+    for takes, rescued in ((0.0, 1), (1.0, 0)):
+        bench = Bench(bundles["classes"], takes=takes)
+        with Peer(peers.hang) as canary:
+            bench.app.apply(replace(all_to(canary), timeout=0.2))
+            assert (await bench.ask()).status == 200
+            assert bench.counts() == {arm("canary", "late"): "1", 'requests{code="200"}': "1"}
+            assert bench.rescued() == rescued
+        bench.app.close()
+
+
+async def test_request_without_room_on_the_way_to_the_canary_counts_for_neither_arm(bundles: dict[str, Path]) -> None:
+    bench = Bench(bundles["classes"])
+    most = PoolLimits().connections
+    with Peer(peers.hang) as canary:
+        bench.app.apply(all_to(canary))
+        waiting = [asyncio.ensure_future(bench.ask()) for _ in range(most + 5)]
+        await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+        await asyncio.sleep(0)
+        assert bench.counts() == {arm("canary", "crowded"): "5", 'requests{code="200"}': "5"}
+    assert [each.status for each in await asyncio.gather(*waiting)] == [200] * (most + 5)
+    bench.app.close()
+
+
+async def test_answer_that_lay_in_a_pod_that_stood_still_counts_for_neither_arm(bundles: dict[str, Path]) -> None:
+    bench = Bench(bundles["classes"])
+
+    def stall(connection: socket.socket, asked: peers.Asked) -> None:
+        bench.now += 21.0
+        connection.sendall(answer())
+
+    with Peer(stall) as canary:
+        bench.app.apply(all_to(canary))
+        assert (await bench.ask()).body == peers.ANSWER
+        assert bench.counts() == {arm("canary", "crowded"): "1"}
+    bench.app.close()
+
+
+async def test_requests_that_waited_behind_a_stall_of_stables_pod_can_be_late(bundles: dict[str, Path]) -> None:
+    bench = Bench(bundles["classes"])
+    with Peer(say(answer())) as canary:
+        bench.app.apply(all_to(canary, share=1))
+        bench.app.look()
+        bench.now += 40.0 + BEAT_SECONDS / 2
+        for _ in range(400):
+            await bench.ask()
+        late = int(bench.counts()[arm("stable", "late")])
+        assert 150 < late < 250  # of a stall of twice the timeout the first half makes late
+        bench.app.look()
+        await bench.ask()
+        assert bench.counts()[arm("stable", "ok")] == str(401 - late)
     bench.app.close()
