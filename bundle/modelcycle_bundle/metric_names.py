@@ -28,7 +28,8 @@ They are counted in FEATURE too, in the bin where they lie.
 DURATION: Final = "modelcycle_request_duration_seconds"
 """Histogram of the time in the process that ran the model; bounds LATENCY_BOUNDS and the latency objective."""
 MODEL_INFO: Final = "modelcycle_model_info"
-"""Gauge 1; labels `digest`, `profile`, `revision`, `inputs` (hash of the input names in order) and `missing` (`accepted`, `refused`)."""
+"""Gauge 1; labels `digest`, `profile`, `revision`, `inputs` (hash of the input names in order), `outputs` (hash of names, datatypes and
+classes of the answers) and `missing` (`accepted`, `refused`)."""
 EPOCH: Final = "modelcycle_epoch"
 """Gauge: start of the counters as Unix seconds; label `pod_uid`. (pod uid, start) names one run of the counters."""
 DRAINING: Final = "modelcycle_draining"

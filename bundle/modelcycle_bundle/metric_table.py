@@ -87,6 +87,7 @@ TABLE: Final[Mapping[str, Metric]] = {
                 **_PROFILE,
                 "revision": "of this pod",
                 "inputs": "hash of the input names",
+                "outputs": "hash of the form of the answers",
                 "missing": "`accepted`, `refused`",
             },
         ),

@@ -35,6 +35,7 @@ class Counters:
             "profile": profile_hash,
             "revision": revision,
             "inputs": inputs_hash(model.signature),
+            "outputs": outputs_hash(model.signature),
             "missing": "accepted" if model.signature.accepts_missing else "refused",
         }
         self._constant = [
@@ -115,6 +116,17 @@ def inputs_hash(signature: Signature) -> str:
     """First 12 hex of the SHA-256 of the input names in their order, as canonical JSON."""
     plain = json.dumps(list(signature.features), separators=(",", ":"))
     return hashlib.sha256(plain.encode()).hexdigest()[:12]
+
+
+def outputs_hash(signature: Signature) -> str:
+    """What the label `outputs` says: equal for models whose answers have the same form, as a client reads them.
+
+    Names, datatypes, number of dimensions and what the columns stand for, in their order. A size that an exporter left open is no
+    difference: the columns give it.
+    """
+    forms = [[each.name, each.datatype, len(each.shape), each.columns] for each in signature.outputs]
+    text = json.dumps(forms, ensure_ascii=False, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 def _samples(prefixes: Sequence[str], counts: Sequence[int]) -> list[str]:

@@ -51,6 +51,8 @@ class Arms:
     """Pods count no late answers of stable, and have no series for them."""
     inputs: dict[str, str] = field(default_factory=dict)
     """Hash of the inputs by digest."""
+    outputs: dict[str, str] = field(default_factory=dict)
+    """Hash of the form of the answers by digest; "" for a server that does not say."""
     rate: float = 0.0
     seed: int = 7
     outage: str | None = None
@@ -239,7 +241,8 @@ class Arms:
                     counts[series] = state.counts.get((arm, outcome), 0)
             counts[Series(names.ARM_RESCUED, (state.rollout,))] = state.rescued
         revision = pod["metadata"]["labels"]["modelcycle.dev/revision"]
-        model = ServedModel(revision, self.inputs.get(self._digest(pod), "same"))
+        digest = self._digest(pod)
+        model = ServedModel(revision, self.inputs.get(digest, "same"), outputs=self.outputs.get(digest, "same"))
         return PodCounters(RunId(pod["metadata"]["uid"], state.epoch), counts, model)
 
 

@@ -10,6 +10,7 @@ from enum import StrEnum
 from typing import Any, Final
 
 from fakes.memory_kube import MemoryKube
+from modelcycle.api.conditions import timestamp
 from modelcycle.kube.kinds import DEPLOYMENT, POD, SERVICE, Kind
 from modelcycle.kube.names import owner_reference
 from modelcycle_bundle.contract import (
@@ -186,6 +187,9 @@ class Workloads:
         uid = pod["metadata"]["uid"]
         self._ages[uid] = ticks = min(self._ages.get(uid, 0) + 1, MAXIMUM_TICKS)
         status = pod_status(behaviour, ticks, was_ready=_ready(pod))
+        before = {c["type"]: c.get("lastTransitionTime") for c in pod["status"].get("conditions", ())}
+        for condition in status.get("conditions", ()):
+            condition["lastTransitionTime"] = before.get(condition["type"]) or timestamp(self.kube.clock())
         if status != pod["status"]:
             self.kube.set_status(POD, namespace, name, status, manager="kubelet")
             self.changes += 1

@@ -26,6 +26,8 @@ ATTEMPTS: Final = 8
 """Writes that are tried while others write the same object."""
 _KIND: Final = "modeldeployment.modelcycle.dev"
 _SHORTEST: Final = 8
+_BEFORE: Final = frozenset({Verb.APPROVE, Verb.PROMOTE_FULL})
+"""Verbs that may name a digest before, or without, its canary."""
 _WHOLE: Final = re.compile(r"^sha256:[0-9a-f]{64}$")
 
 
@@ -158,8 +160,8 @@ def _union(one: Mapping[str, Any], other: Mapping[str, Any]) -> Mapping[str, Any
 def subject(obj: Object, wanted: Wanted) -> str:
     """The digest that the verb is about. Raises Refusal when there is none."""
     candidates = _candidates(obj, wanted.verb)
-    if wanted.verb is Verb.APPROVE and not candidates and _WHOLE.match(wanted.prefix):
-        return wanted.prefix  # agreed to before its pods are there
+    if wanted.verb in _BEFORE and not candidates and _WHOLE.match(wanted.prefix):
+        return wanted.prefix  # said before its pods are there
     if not candidates:
         raise Refusal(_nothing(obj, wanted.verb))
     if not wanted.prefix:

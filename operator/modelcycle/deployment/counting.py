@@ -23,6 +23,10 @@ GRACE: Final = timedelta(seconds=5)
 """Time a reading may take beyond that."""
 
 
+FIT_BOUND: Final = timedelta(seconds=60)
+"""How long Ready pods may stay unread before a revision without steps takes over without knowing how the two go together."""
+
+
 class CountsState(StrEnum):
     """What the latest reading is good for."""
 
@@ -37,14 +41,21 @@ class CountsState(StrEnum):
 
 
 class Fit(StrEnum):
-    """Whether the canary accepts the requests that stable accepts, by what its pods say of their inputs."""
+    """Whether the canary can stand in for stable, by what the pods of both say of their inputs and answers."""
 
     ACCEPTS = "Accepts"
-    """Same inputs in the same order, and missing values where stable takes them."""
-    REFUSES = "Refuses"
-    """Other inputs."""
+    """Same inputs in the same order, missing values where stable takes them, and answers of the same form as far as both say."""
+    OTHER_INPUTS = "OtherInputs"
+    """It does not take what stable takes."""
+    OTHER_OUTPUTS = "OtherOutputs"
+    """It takes the same and answers in another form."""
     UNKNOWN = "Unknown"
     """A pod of each was not read yet, or does not say: its answers will tell."""
+
+    @property
+    def is_refused(self) -> bool:
+        """Whether no request may reach the canary."""
+        return self in (Fit.OTHER_INPUTS, Fit.OTHER_OUTPUTS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,12 +166,28 @@ def is_read_since(world: World, revision: str, moment: datetime) -> bool:
 
 
 def fit(world: World, canary: str, stable: str) -> Fit:
-    """How the inputs of two revisions go together."""
+    """How two revisions go together. What an older server does not say is no difference."""
     new, old = _served(world, canary), _served(world, stable)
     if new is None or old is None or not new.inputs or not old.inputs:
         return Fit.UNKNOWN
-    accepts = new.inputs == old.inputs and (new.accepts_missing or not old.accepts_missing)
-    return Fit.ACCEPTS if accepts else Fit.REFUSES
+    if new.inputs != old.inputs or (old.accepts_missing and not new.accepts_missing):
+        return Fit.OTHER_INPUTS
+    if new.outputs and old.outputs and new.outputs != old.outputs:
+        return Fit.OTHER_OUTPUTS
+    return Fit.ACCEPTS
+
+
+def is_fit_settled(world: World, canary: str, stable: str) -> bool:
+    """Whether waiting longer could tell nothing more: it is known, or all pods were read, or those that were not have had their time.
+
+    A server of one's own may have no counters at all: it is waited for FIT_BOUND from the moment its pods are Ready.
+    """
+    if fit(world, canary, stable) is not Fit.UNKNOWN or not world.answering(stable):
+        return True
+    if is_read(world, canary) and is_read(world, stable):
+        return True
+    ready = [pod.ready_since for pod in world.answering(canary)]
+    return bool(ready) and all(since is not None and world.now - since >= FIT_BOUND for since in ready)
 
 
 def _served(world: World, revision: str) -> ServedModel | None:

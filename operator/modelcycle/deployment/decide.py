@@ -13,6 +13,7 @@ from modelcycle.api.conditions import Outcome
 from modelcycle.api.modeldeployment import DeploymentReason as Reason
 from modelcycle.api.modeldeployment import Spec
 from modelcycle.api.rollout import Pause, SetWeight, Shadow
+from modelcycle.deployment.counting import FIT_BOUND
 from modelcycle.deployment.effects import altered, effects, lingers, shares
 from modelcycle.deployment.progress import APPLY_BOUND
 from modelcycle.deployment.report import render
@@ -103,6 +104,8 @@ def _next_look(world: World, spec: Spec, done: Transition, answer: Verdict) -> f
         moments += _moments(spec, canary)
     if canary and canary.image_failing_since:
         moments.append(canary.image_failing_since + IMAGE_BOUND)
+    if canary and canary.stage is Stage.CAPACITY:
+        moments += [pod.ready_since + FIT_BOUND for pod in world.answering(canary.ref.revision) if pod.ready_since]
     if world.doors and not canary and not retiring:
         moments.append(world.now + lingers(world, done.state))
     moments += [one.again_at for one in altered(world, spec, done.state)]

@@ -13,11 +13,11 @@ from typing import Final
 from modelcycle.api.modeldeployment import Spec
 from modelcycle.api.rollout import Analysis, Approval, OnInconclusive, Pause, SetWeight, Shadow, percent
 from modelcycle.deployment.commands import is_approved
-from modelcycle.deployment.counting import Fit, fit, is_overdue, is_read, is_read_since
+from modelcycle.deployment.counting import Fit, fit, is_fit_settled, is_overdue, is_read, is_read_since
 from modelcycle.deployment.intent import ALL, rollout_id
 from modelcycle.deployment.status import Canary, Grounds, Promotion, Retiring, RevisionRef, Stage, State
 from modelcycle.deployment.traffic import is_applied
-from modelcycle.deployment.transition import Happening, Transition, capacity, is_ready, label, step_of
+from modelcycle.deployment.transition import Happening, Transition, capacity, is_ready, is_return, label, step_of
 from modelcycle.deployment.world import World
 from modelcycle.stats.evidence import Verdict, verdict
 
@@ -207,10 +207,19 @@ def _holds(world: World, spec: Spec, done: Transition, canary: Canary) -> bool:
     return rests_on_counts(spec, done.state, canary) and not done.counts.is_complete
 
 
+def is_form_unknown(world: World, state: State, canary: Canary) -> bool:
+    """Whether a canary that takes over without steps waits for the first reading of its inputs and answers."""
+    if state.stable is None or canary.grounds is not Grounds.READY or is_return(state, canary):
+        return False
+    return not is_fit_settled(world, canary.ref.revision, state.stable.revision)
+
+
 def _forward(world: World, spec: Spec, done: Transition, canary: Canary) -> Transition:
     """Full size reached: stable's pods hand on everything, so that moving the Service changes nothing for anybody."""
     state = done.state
     if is_approval_missing(world, spec, state) or _holds(world, spec, done, canary):
+        return done
+    if is_form_unknown(world, state, canary):
         return done
     if state.stable is None or not world.answering(state.stable.revision):
         return _promote(world, spec, done, canary)

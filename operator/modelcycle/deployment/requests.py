@@ -23,9 +23,22 @@ NEED_DIGEST: Final = frozenset({Verb.APPROVE, Verb.PROMOTE_FULL, Verb.RETRY})
 def execute(world: World, spec: Spec, done: Transition) -> Transition:
     """Every request that nothing was done about yet, in the order of their ids."""
     for request in pending(spec.requests, done.state.executed):
+        done = _forgive_form(world, done, request)
         if not _is_early(world, done, request):
             done = _one(world, spec, done, request)
     return done
+
+
+def _forgive_form(world: World, done: Transition, request: UserRequest) -> Transition:
+    """Lift the rejection of another form for whoever orders that digest with PromoteFull: it starts again, and the order waits for it."""
+    state, target = done.state, world.target
+    if request.verb is not Verb.PROMOTE_FULL or state.canary or not isinstance(target, Target):
+        return done
+    standing = standing_rejection(world, state, target)
+    if request.digest != target.digest or standing is None or standing.reason != Reason.INCOMPATIBLE_SIGNATURE:
+        return done
+    kept = tuple(item for item in state.rejected if item.ref.digest != target.digest)
+    return replace(done, state=replace(state, rejected=kept))
 
 
 def _is_early(world: World, done: Transition, request: UserRequest) -> bool:
@@ -103,8 +116,9 @@ def _promote(world: World, spec: Spec, done: Transition, canary: Canary) -> Answ
 
 
 def _promote_full(world: World, done: Transition, canary: Canary) -> Answer:
-    if canary.stage not in (Stage.STARTING, Stage.STEPS):
+    if canary.stage is Stage.FORWARDING or canary.grounds not in (Grounds.READY, Grounds.PERSON):
         return _refused(done, "it is being promoted already")
+    # One without steps is on its way without evidence already: the order is about its form.
     after = done.with_canary(replace(canary, stage=Stage.CAPACITY, since=world.now, grounds=Grounds.PERSON))
     return after, RequestResult.EXECUTED, f"{label(canary.ref)} is promoted without waiting for evidence"
 

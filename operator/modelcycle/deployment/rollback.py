@@ -1,9 +1,11 @@
 """Looking at the counts of both arms, and taking a canary back when they say so. Pure.
 
-Owns the look (one reading folded into evidence) and the order of the causes for a rollback. Must never move a canary on.
+Owns the look (one reading folded into evidence), the order of the causes for a rollback, and the refusal of another form. Must never move a
+canary on.
 """
 
 from dataclasses import replace
+from typing import Final
 
 from modelcycle.api.modeldeployment import DeploymentReason as Reason
 from modelcycle.api.modeldeployment import Spec
@@ -18,7 +20,8 @@ from modelcycle.deployment.analysis import (
     score,
 )
 from modelcycle.deployment.counting import Fit, fit, is_compared, is_overdue
-from modelcycle.deployment.transition import Transition, reject
+from modelcycle.deployment.status import Grounds
+from modelcycle.deployment.transition import Transition, is_return, reject
 from modelcycle.deployment.world import World
 from modelcycle.stats.evidence import Counts, Design, Verdict, fail_fast, verdict
 
@@ -48,11 +51,10 @@ def roll_back(world: World, spec: Spec, done: Transition) -> Transition:
     canary, analysis = state.canary, state.analysis
     if canary is None:
         return done
-    if state.stable and fit(world, canary.ref.revision, state.stable.revision) is Fit.REFUSES:
-        text = "its inputs are not those of stable: other names, another order, or no answer where a value is missing"
-        return reject(world, done, canary, Reason.INCOMPATIBLE_SIGNATURE, text)
     if analysis is None or not is_compared(canary) or not done.counts.is_usable:
         return done
+    if canary.grounds is Grounds.PERSON and mostly_refused(analysis):
+        return done  # whoever ordered another form was told that clients have to change; stable answers what it refuses until then
     if fail_fast(recent_looks(analysis)):
         reason = Reason.INCOMPATIBLE_SIGNATURE if mostly_refused(analysis) else Reason.CANARY_FAIL_FAST
         return reject(
@@ -67,6 +69,25 @@ def roll_back(world: World, spec: Spec, done: Transition) -> Transition:
         text = f"no verdict within maxDuration: {_compared(spec, analysis)}"
         return reject(world, done, canary, Reason.INCONCLUSIVE, text)
     return done
+
+
+def refuse_misfit(world: World, spec: Spec, done: Transition) -> Transition:
+    """Reject a canary that cannot stand in for stable, before it gets a request. Looked at after the requests of people: PromoteFull
+    is the way over a change that is meant. What served until a moment ago, and is gone back to, is not asked."""
+    canary, stable = done.state.canary, done.state.stable
+    if canary is None or stable is None or canary.grounds is Grounds.PERSON or is_return(done.state, canary):
+        return done
+    found = fit(world, canary.ref.revision, stable.revision)
+    if not found.is_refused:
+        return done
+    text = f"{_MISFITS[found]}; PromoteFull with a reason promotes it all the same"
+    return reject(world, done, canary, Reason.INCOMPATIBLE_SIGNATURE, text)
+
+
+_MISFITS: Final = {
+    Fit.OTHER_INPUTS: "its inputs are not those of stable: other names, another order, or no answer where a value is missing",
+    Fit.OTHER_OUTPUTS: "its answers have another form than those of stable: other names, other types or other classes",
+}
 
 
 def _compared(spec: Spec, analysis: AnalysisState) -> str:

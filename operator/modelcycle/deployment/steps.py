@@ -15,7 +15,7 @@ from modelcycle.deployment.progress import is_direct, progress, repeat
 from modelcycle.deployment.rejection import standing_rejection, with_editions
 from modelcycle.deployment.requests import execute
 from modelcycle.deployment.revision import Target
-from modelcycle.deployment.rollback import look, roll_back
+from modelcycle.deployment.rollback import look, refuse_misfit, roll_back
 from modelcycle.deployment.startup import hold_unseen, judge_pods
 from modelcycle.deployment.status import Canary, RevisionRef, Stage, State
 from modelcycle.deployment.transition import (
@@ -32,7 +32,7 @@ def step(world: World, spec: Spec) -> Transition:
     """All transitions that the world allows now."""
     state = _recover(world, with_editions(world, _forget_lost(world)))
     done = Transition(state, counting(world, spec, state))
-    before = (_arrive, hold_unseen, look, roll_back, execute, _return, _drop)
+    before = (_arrive, hold_unseen, look, roll_back, execute, refuse_misfit, _return, _drop)
     order = (*before, judge_pods, repeat, progress, _start, _retire, _rest)
     for transition in order:
         done = transition(world, spec, done)

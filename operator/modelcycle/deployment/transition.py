@@ -13,7 +13,7 @@ from modelcycle.api.rollout import SetWeight, Shadow, Step
 from modelcycle.deployment.counting import UNSEEN, Counting
 from modelcycle.deployment.diagnose import Problem, diagnose
 from modelcycle.deployment.manifests import deployment_name
-from modelcycle.deployment.status import Canary, Rejection, RevisionRef, Stage, State, remember
+from modelcycle.deployment.status import Canary, Grounds, Rejection, RevisionRef, Stage, State, remember
 from modelcycle.deployment.world import World
 from modelcycle_bundle.traffic import SHARE_DENOMINATOR
 
@@ -72,6 +72,13 @@ def is_ready(world: World, revision: str, replicas: int) -> bool:
     """The revision has so many Ready pods, and its Deployment is sized for them. A policy may want more."""
     view = world.deployments.get(revision)
     return view is not None and view.replicas >= replicas and view.ready >= replicas
+
+
+def is_return(state: State, canary: Canary) -> bool:
+    """Whether it is what served last, taken up again without steps: within the guard window, or since there are none."""
+    is_direct = canary.grounds is Grounds.READY and canary.step == 0
+    is_promoted = canary.stage in (Stage.CAPACITY, Stage.FORWARDING)
+    return is_promoted and is_direct and bool(state.history) and state.history[-1].from_ == canary.ref.digest
 
 
 def capacity(spec: Spec, state: State, revision: str) -> int:

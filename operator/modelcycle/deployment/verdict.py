@@ -10,10 +10,10 @@ from modelcycle.api.conditions import Condition, Outcome
 from modelcycle.api.modeldeployment import DeploymentCondition, Spec
 from modelcycle.api.modeldeployment import DeploymentReason as Reason
 from modelcycle.api.rollout import Approval, Pause, Shadow, percent
-from modelcycle.deployment.counting import CountsState, is_overdue
+from modelcycle.deployment.counting import FIT_BOUND, CountsState, is_overdue
 from modelcycle.deployment.effects import altered
 from modelcycle.deployment.forecast import duration, remaining, rounded
-from modelcycle.deployment.progress import APPLY_BOUND, is_approval_missing, rests_on_counts
+from modelcycle.deployment.progress import APPLY_BOUND, is_approval_missing, is_form_unknown, rests_on_counts
 from modelcycle.deployment.rejection import standing_rejection
 from modelcycle.deployment.revision import Target
 from modelcycle.deployment.status import Canary, RevisionRef, Stage, State
@@ -159,6 +159,10 @@ def _compared(world: World, spec: Spec, done: Transition, canary: Canary) -> Ver
     state, counts = done.state, done.counts
     if is_approval_missing(world, spec, state):
         return _unapproved(world, spec, canary)
+    if canary.stage is Stage.CAPACITY and is_form_unknown(world, state, canary):
+        seconds = int(FIT_BOUND.total_seconds())
+        text = f"{label(canary.ref)} is Ready; its inputs and answers are compared with stable's first, for at most {seconds} s"
+        return Verdict(Outcome.RECONCILING, Reason.REVISION_STARTING, text)
     is_promoting = canary.stage in (Stage.CAPACITY, Stage.FORWARDING)
     if is_promoting and (counts.is_complete or not rests_on_counts(spec, state, canary)):
         text = f"{label(canary.ref)} has its replicas; once it gets all requests the Service moves to it"

@@ -10,6 +10,7 @@ from typing import Any, Final
 
 from modelcycle.api.edition import Edition
 from modelcycle.api.modeldeployment import Spec
+from modelcycle.deployment.moments import optional_time
 from modelcycle.deployment.revision import Target
 from modelcycle.deployment.status import State
 from modelcycle.kube.names import LABEL_REVISION
@@ -107,6 +108,8 @@ class PodView:
     server: ContainerView
     traffic: str | None = None
     """Text of its traffic annotation; None when it has none."""
+    ready_since: datetime | None = None
+    """Since when it is Ready, by the kubelet's clock."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -276,17 +279,19 @@ def pod_view(body: Json, deployment: str) -> PodView:
     conditions = {c["type"]: c for c in status.get("conditions", ())}
     scheduled = conditions.get("PodScheduled", {})
     unschedulable = scheduled.get("reason") == "Unschedulable" and scheduled.get("status") == "False"
+    ready = conditions.get("Ready", {})
     metadata = body["metadata"]
     return PodView(
         name=metadata["name"],
         uid=metadata.get("uid", ""),
         deployment=deployment,
         revision=(metadata.get("labels") or {}).get(LABEL_REVISION, ""),
-        ready=conditions.get("Ready", {}).get("status") == "True",
+        ready=ready.get("status") == "True",
         unschedulable=scheduled.get("message", "") if unschedulable else None,
         fetch=_container(status.get("initContainerStatuses", ()), FETCH_CONTAINER),
         server=_container(status.get("containerStatuses", ()), SERVER_CONTAINER),
         traffic=(metadata.get("annotations") or {}).get(traffic.ANNOTATION),
+        ready_since=optional_time(ready.get("lastTransitionTime")) if ready.get("status") == "True" else None,
     )
 
 

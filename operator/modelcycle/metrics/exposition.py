@@ -88,7 +88,12 @@ def _without_bins(text: str, labels: Mapping[str, tuple[str, ...]]) -> str:
 
 
 def _model(labels: Mapping[str, str]) -> ServedModel:
-    return ServedModel(labels.get("revision", ""), labels.get("inputs", ""), labels.get("missing") == "accepted")
+    return ServedModel(
+        revision=labels.get("revision", ""),
+        inputs=labels.get("inputs", ""),
+        accepts_missing=labels.get("missing") == "accepted",
+        outputs=labels.get("outputs", ""),
+    )
 
 
 def _run(labels: Mapping[str, str], value: float) -> RunId:

@@ -55,6 +55,8 @@ class ServedModel:
     inputs: str = ""
     """Hash of the names of the inputs in their order."""
     accepts_missing: bool = False
+    outputs: str = ""
+    """Hash of the form of its answers; "" for a server that does not say."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -74,10 +74,11 @@ def test_another_digest_than_the_one_reviewed_stops_the_command_delivery_65(pref
     assert words in str(refused.value)
 
 
-def test_a_whole_digest_is_approved_before_its_canary_is_there() -> None:
-    assert about("serving", Verb.APPROVE, CANARY) == CANARY
+@pytest.mark.parametrize("verb", [Verb.APPROVE, Verb.PROMOTE_FULL])
+def test_a_whole_digest_is_named_before_its_canary_is_there(verb: Verb) -> None:
+    assert about("serving", verb, CANARY) == CANARY
     with pytest.raises(Refusal, match="no canary"):
-        about("serving", Verb.APPROVE, "41d0c2f3")
+        about("serving", verb, "41d0c2f3")
 
 
 def test_ids_sort_by_time_and_differ() -> None:

@@ -7,7 +7,7 @@ from modelcycle.metrics.exposition import parse
 from modelcycle.metrics.port import RunId, ServedModel
 from modelcycle_bundle.outputs import ValueOutputs
 from modelcycle_bundle.profile import build
-from modelcycle_serving.counters import Counters, inputs_hash
+from modelcycle_serving.counters import Counters, inputs_hash, outputs_hash
 from modelcycle_serving.model import Model
 from modelcycle_serving.oip import Signature
 
@@ -23,7 +23,9 @@ def test_operator_reads_what_the_server_counts() -> None:
     fresh = parse(counters.exposition().decode())
     assert fresh.run == RunId("uid-1", 1795416200.25)
     assert set(fresh.counts.values()) == {0}
-    assert fresh.model == ServedModel("r", inputs_hash(signature), accepts_missing=True)
+    assert fresh.model == ServedModel(
+        "r", inputs_hash(signature), accepts_missing=True, outputs=outputs_hash(signature)
+    )
     served = inputs[:40].copy()
     served[:3, 0] = np.nan
     counters.count_request(200)
