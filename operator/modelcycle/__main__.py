@@ -23,6 +23,11 @@ FLAGS: Final[Mapping[str, tuple[str, str]]] = {
     "--serving-image": ("MODELCYCLE_SERVING_IMAGE", "default image of the model server, with digest"),
     "--namespace": ("MODELCYCLE_NAMESPACE", "namespace of the operator, its Lease and its trust roots"),
     "--watch-namespace": ("MODELCYCLE_WATCH_NAMESPACE", "the only namespace to work in; default: all"),
+    "--allowed-server-images": (
+        "MODELCYCLE_ALLOWED_SERVER_IMAGES",
+        "comma-separated patterns for spec.server.image; default: *",
+    ),
+    "--pod-user": ("MODELCYCLE_POD_USER", "user and group of the pods that are made, or none; default: 65532"),
     "--extra-estimators": ("MODELCYCLE_EXTRA_ESTIMATORS", "comma-separated estimators allowed beside scikit-learn's"),
     "--http-port": ("MODELCYCLE_HTTP_PORT", "port of /healthz, /readyz and /metrics"),
     "--workers": ("MODELCYCLE_WORKERS", "reconciliations at a time"),
