@@ -40,7 +40,11 @@ class Kubectl:
 
     def keygen(self) -> str:
         """`kubectl modelcycle keygen`: a signing key for the namespace. kubectl wants a plugin's name before any flag."""
-        return self._run(["modelcycle", "keygen", "-n", self.namespace], None)
+        return self.plugin("keygen")
+
+    def plugin(self, *words: str) -> str:
+        """`kubectl modelcycle` with these words, in the namespace."""
+        return self._run(["modelcycle", *words, "-n", self.namespace], None)
 
     def _run(self, args: list[str], stdin: str | None) -> str:
         command = [_program(), *args]

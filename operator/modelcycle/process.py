@@ -7,6 +7,7 @@ rest. Holds no decision about our kinds. Any task that ends by itself ends the p
 import asyncio
 import logging
 import signal
+import time
 import uuid
 from collections.abc import Collection, Coroutine, Sequence
 from dataclasses import dataclass
@@ -21,7 +22,7 @@ from modelcycle.drift.reconciler import MonitorReconciler
 from modelcycle.engine.beside import Beside
 from modelcycle.engine.controller import Controller
 from modelcycle.engine.elector import Elector
-from modelcycle.engine.health import HealthServer, LoopLag, busy_check
+from modelcycle.engine.health import HealthServer, watch_lag
 from modelcycle.engine.plan import Key
 from modelcycle.engine.reconciler import Reconciler
 from modelcycle.engine.recorder import EventRecorder
@@ -117,15 +118,14 @@ class Operator:
     async def run(self) -> int:
         """Work until `stop` is set (exit code 0) or a task ends by itself (1)."""
         self._take_signals()
-        lag = LoopLag()
+        self._telemetry.started(time.time())
         health = HealthServer(
-            live=[lag.check, busy_check(self._longest_running)],
             ready=[lambda: self._gate.problem, self._lead_unknown, self._not_listed],
             exposition=self._telemetry.exposition,
         )
         port = await health.start(self._settings.http_port)
         _log.info("listening", extra={"port": port, "identity": self._identity})
-        self._start("loop lag", lag.run())
+        self._start("loop lag", watch_lag(self._telemetry.late, asyncio.get_running_loop().time))
         self._start("schemas", self._gate.run())
         try:
             if await self._reached(self._gate.ready) and await self._lead():
@@ -225,9 +225,6 @@ class Operator:
         if self._settings.lease_name is None:
             return None
         return Elector(self._kube, self._settings.operator_namespace, self._settings.lease_name, self._identity)
-
-    def _longest_running(self) -> float:
-        return self._parts.controller.longest_running() if self._parts else 0.0
 
     def _lead_unknown(self) -> str | None:
         return "the Lease has not been read yet" if self._elector and not self._elector.looked else None

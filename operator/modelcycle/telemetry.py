@@ -51,6 +51,16 @@ class Telemetry:
             f"{PREFIX}_dropped_events", "Kubernetes Events not written.", ["cause"], registry=self.registry
         )
         self._leader = Gauge(f"{PREFIX}_leader", "1 while this replica may act.", registry=self.registry)
+        self._lag = Gauge(
+            f"{PREFIX}_loop_lag_seconds",
+            "How late the event loop last woke a task: seconds mean too little CPU.",
+            registry=self.registry,
+        )
+        self._started = Gauge(
+            f"{PREFIX}_started_timestamp_seconds",
+            "When this process started: each change is a restart.",
+            registry=self.registry,
+        )
         self._objects = ObjectGauges()
         self.registry.register(self._objects)
         ProcessCollector(registry=self.registry)
@@ -100,6 +110,14 @@ class Telemetry:
     def event_dropped(self, cause: str) -> None:
         """An Event was not written: `rate` or `refused`."""
         self._lost_events.labels(cause).inc()
+
+    def started(self, at: float) -> None:
+        """The process started, in Unix seconds."""
+        self._started.set(at)
+
+    def late(self, seconds: float) -> None:
+        """The event loop woke a task so late."""
+        self._lag.set(seconds)
 
     def leading(self, share: int) -> None:
         """1 when this replica leads, 0 when not."""

@@ -51,14 +51,15 @@ class Explanation:
         return asdict(self)
 
 
-def explain(obj: Object) -> Explanation:
-    """Explain an object of any of the three kinds."""
+def explain(obj: Object, operator: str = "") -> Explanation:
+    """Explain an object of any of the three kinds. `operator`: that it does not answer, or ""."""
     state = views.common(obj)
     answered = "answered" if state.is_observed else "NOT answered by the operator yet"
     generation = obj["metadata"].get("generation", "?")
     title = f"{state.kind} {state.namespace}/{state.name}, generation {generation}, {answered}"
     about = {"ModelDeployment": _deployment, "Experiment": _experiment, "DriftMonitor": _monitor}[state.kind]
-    sections = [_conditions(state), *about(obj), Section("What would make it go on", advice.steps(obj))]
+    silent = Section("The operator does not answer", (operator,) if operator else ())
+    sections = [silent, _conditions(state), *about(obj), Section("What would make it go on", advice.steps(obj))]
     return Explanation(title, tuple(section for section in sections if section.lines))
 
 

@@ -76,9 +76,10 @@ class Kubectl:
         found: Mapping[str, Any] = json.loads(text)
         return found
 
-    def list(self, kinds: str, namespace: str) -> Sequence[Mapping[str, Any]]:
-        """All objects of these kinds (`a,b`) in a namespace. Raises KubectlError."""
-        found = json.loads(self.run("get", kinds, "--namespace", namespace, "--output", "json"))
+    def list(self, kinds: str, namespace: str, *options: str) -> Sequence[Mapping[str, Any]]:
+        """All objects of these kinds (`a,b`) in a namespace, with their managed fields. Raises KubectlError."""
+        how = ("--show-managed-fields", "--output", "json")
+        found = json.loads(self.run("get", kinds, "--namespace", namespace, *how, *options))
         items: Sequence[Mapping[str, Any]] = found["items"]
         return items
 

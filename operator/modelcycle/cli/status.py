@@ -23,9 +23,11 @@ class Overview:
     deployments: tuple[Deployment, ...] = ()
     experiments: tuple[Experiment, ...] = ()
     monitors: tuple[Monitor, ...] = ()
+    operator: str = ""
+    """Why nothing moves, when the operator does not answer."""
 
 
-def overview(namespace: str, objects: Sequence[Object]) -> Overview:
+def overview(namespace: str, objects: Sequence[Object], operator: str = "") -> Overview:
     """Sort objects of the three kinds by name."""
     ordered = sorted(objects, key=lambda o: str(o["metadata"]["name"]))
     return Overview(
@@ -33,6 +35,7 @@ def overview(namespace: str, objects: Sequence[Object]) -> Overview:
         tuple(views.deployment(o) for o in ordered if o["kind"] == "ModelDeployment"),
         tuple(views.experiment(o) for o in ordered if o["kind"] == "Experiment"),
         tuple(views.monitor(o) for o in ordered if o["kind"] == "DriftMonitor"),
+        operator,
     )
 
 
@@ -43,7 +46,8 @@ def render(seen: Overview, width: int) -> RenderableType:
         (_experiments(seen.experiments), *_messages(e.common for e in seen.experiments)) if seen.experiments else (),
         (_monitors(seen.monitors), *_messages(m.common for m in seen.monitors)) if seen.monitors else (),
     ]
-    parts: list[RenderableType] = [part for block in blocks if block for part in (*block, Text())][:-1]
+    said = [(Text(seen.operator, style="red"),)] if seen.operator else []
+    parts: list[RenderableType] = [part for block in (*said, *blocks) if block for part in (*block, Text())][:-1]
     return Group(*parts) if parts else Text(f"nothing of modelcycle in namespace {seen.namespace} (-n names another)")
 
 

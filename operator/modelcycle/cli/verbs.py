@@ -6,16 +6,17 @@ Exit code 0: taken, or already asked for; 1: refused, by the API server, by the 
 import json
 import secrets
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
-from typing import Annotated, Final, NoReturn
+from typing import TYPE_CHECKING, Annotated, Final, NoReturn
 
 import typer
 
 from modelcycle.api.rollout import Verb
 from modelcycle.cli import requests, views
+from modelcycle.cli.keygen import OPERATOR_NAMESPACE
 from modelcycle.cli.kubectl import Kubectl, KubectlError, NotAllowed
 from modelcycle.cli.options import (
     Context,
@@ -31,7 +32,11 @@ from modelcycle.cli.options import (
     Wait,
 )
 from modelcycle.cli.requests import Asked, Refusal, Target, Wanted
+from modelcycle.cli.silence import silence
 from modelcycle.cli.views import Entry
+
+if TYPE_CHECKING:
+    from modelcycle.cli.status import Overview
 
 ANSWER_SECONDS: Final = 10.0
 """How long a verb waits for the operator by default."""
@@ -73,7 +78,7 @@ def status(
     with _exit_code():
         where = namespace or kubectl.current_namespace()
         console = Console(highlight=False)
-        seen = table.overview(where, kubectl.list(_KINDS, where))
+        seen = _overview(kubectl, where)
         if output is Output.JSON:
             typer.echo(json.dumps(asdict(seen), indent=2, ensure_ascii=False))
         elif not watch:
@@ -83,10 +88,26 @@ def status(
                 while True:
                     time.sleep(interval)
                     try:
-                        seen = table.overview(where, kubectl.list(_KINDS, where))
+                        seen = _overview(kubectl, where)
                         live.update(table.render(seen, console.width), refresh=True)
                     except KubectlError as error:
                         live.update(f"{error}\n(tried again every {interval:g} s)", refresh=True)
+
+
+def _overview(kubectl: Kubectl, namespace: str) -> "Overview":
+    from modelcycle.cli import status as table
+
+    objects = kubectl.list(_KINDS, namespace)
+    return table.overview(namespace, objects, _silence(kubectl, objects))
+
+
+def _silence(kubectl: Kubectl, objects: Sequence[views.Object]) -> str:
+    """That the operator does not answer, or "". Its pods are read where the user may."""
+    try:
+        pods = kubectl.list("pods", OPERATOR_NAMESPACE, "--selector", "app.kubernetes.io/component=operator")
+    except KubectlError:
+        pods = None
+    return silence(objects, pods, datetime.now(UTC))
 
 
 def explain(
@@ -114,7 +135,9 @@ def explain(
         where = namespace or kubectl.current_namespace()
         kinds, name = _named(what)
         found = [kubectl.get(f"{kind}.modelcycle.dev", where, name) for kind in kinds]
-        explanations = [words.explain(obj) for obj in found if obj is not None]
+        objects = [obj for obj in found if obj is not None]
+        silent = _silence(kubectl, objects)
+        explanations = [words.explain(obj, silent) for obj in objects]
         if not explanations:
             raise Refusal(f"no {' or '.join(kinds)} {name} in namespace {where} (-n names another)")
         if output is Output.JSON:

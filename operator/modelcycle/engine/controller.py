@@ -65,21 +65,14 @@ class Controller:
         self._clock = clock
         self._key_timeout = key_timeout
         self._beside = beside or Beside()
-        self._busy_since: dict[Key, float] = {}
         self._refusals = Refusals()
-
-    def longest_running(self) -> float:
-        """Seconds that the oldest unfinished reconciliation has been running; 0 when none is."""
-        return max((time.monotonic() - since for since in self._busy_since.values()), default=0.0)
 
     async def work(self) -> None:
         """One worker: until the queue is shut down. Cancelling it leaves a plan unfinished, which the next start makes good."""
         while (key := await self._queue.get()) is not None:
-            self._busy_since[key] = time.monotonic()
             try:
                 await self.process(key)
             finally:
-                self._busy_since.pop(key, None)
                 self._queue.done(key)
 
     async def process(self, key: Key) -> Outcome:

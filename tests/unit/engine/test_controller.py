@@ -127,4 +127,3 @@ async def test_workers_end_after_the_plan_that_is_running() -> None:
     bench.queue.shut_down()
     await asyncio.wait_for(worker, 5)
     assert len(bench.kube.find(CONFIG_MAP)) == 1
-    assert bench.controller.longest_running() == 0.0

@@ -10,7 +10,7 @@ import pytest
 from fakes.engine import CountingObserver, LiveReconciler
 from fakes.faults import lost_response
 from fakes.memory_kube import MemoryKube
-from modelcycle.engine.health import HealthServer, busy_check
+from modelcycle.engine.health import HealthServer, watch_lag
 from modelcycle.engine.plan import Key, Plan
 from modelcycle.engine.references import References
 from modelcycle.engine.resync import Resync, poll
@@ -122,9 +122,7 @@ async def fetch(port: int, path: str) -> tuple[int, str]:
 
 
 async def test_endpoints_say_what_is_wrong() -> None:
-    server = HealthServer(
-        live=[busy_check(lambda: 0.0)], ready=[lambda: None, lambda: "CRDOutdated: x"], exposition=lambda: b"metric 1\n"
-    )
+    server = HealthServer(ready=[lambda: None, lambda: "CRDOutdated: x"], exposition=lambda: b"metric 1\n")
     port = await server.start(0, "127.0.0.1")
     try:
         assert await fetch(port, "/healthz") == (200, "ok\n")
@@ -134,6 +132,14 @@ async def test_endpoints_say_what_is_wrong() -> None:
         await server.stop()
 
 
-def test_a_reconciliation_beyond_its_timeout_asks_for_a_restart() -> None:
-    assert busy_check(lambda: 179.0)() is None
-    assert busy_check(lambda: 181.0)() is not None
+async def test_an_operator_that_gets_too_little_cpu_says_so_and_asks_for_no_restart(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    times = iter([0.0, 1.5, 10.0, 35.0])
+    seen: list[float] = []
+    with contextlib.suppress(StopIteration, RuntimeError):
+        await watch_lag(seen.append, lambda: next(times))
+    assert seen == [0.5, 24.0]
+    assert [record.getMessage() for record in caplog.records] == [
+        "the event loop was 24.0 s late: the node gives the operator too little CPU"
+    ]

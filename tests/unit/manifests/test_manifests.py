@@ -119,6 +119,28 @@ def test_operator_pod_is_restricted(base: list[dict[str, Any]]) -> None:
     assert {next(iter(set(v) - {"name"})) for v in pod["volumes"]} == {"emptyDir"}
 
 
+def test_a_starved_operator_is_given_minutes_before_a_restart(base: list[dict[str, Any]]) -> None:
+    """On a node at load 40 a minute for the start, and answers within a second, restarted it for ever."""
+    (operator,) = find(base, "Deployment", "modelcycle-operator")["spec"]["template"]["spec"]["containers"]
+    probes = {name: operator[f"{name}Probe"] for name in ("startup", "liveness", "readiness")}
+    assert all(probe["timeoutSeconds"] >= 5 for probe in probes.values())
+    seconds = {name: probe["periodSeconds"] * probe["failureThreshold"] for name, probe in list(probes.items())[:2]}
+    assert seconds["startup"] >= 600
+    assert seconds["liveness"] >= 180
+    assert operator["resources"]["requests"]["cpu"] == "250m"
+
+
+def test_an_overlay_sets_the_operators_priority(tmp_path: Path) -> None:
+    shutil.copytree(ROOT / "manifests", tmp_path / "manifests")
+    overlay = tmp_path / "manifests" / "overlays" / "mine"
+    overlay.mkdir()
+    parts = {"resources": ["../../base"], "components": ["../../components/priority"]}
+    (overlay / "kustomization.yaml").write_text(yaml.safe_dump(parts))
+    rendered = render(overlay)
+    pod = find(rendered, "Deployment", "modelcycle-operator")["spec"]["template"]["spec"]
+    assert pod["priorityClassName"] == find(rendered, "PriorityClass", "modelcycle-operator")["metadata"]["name"]
+
+
 def test_two_operators_never_overlap(base: list[dict[str, Any]]) -> None:
     spec = find(base, "Deployment", "modelcycle-operator")["spec"]
     assert (spec["replicas"], spec["strategy"]) == (1, {"type": "Recreate"})
