@@ -133,6 +133,15 @@ class TrialResult:
 
 
 @dataclass(frozen=True, slots=True)
+class AttemptRange:
+    """The attempts of this number of the trials `first` to `last`, both included."""
+
+    attempt: int
+    first: int
+    last: int
+
+
+@dataclass(frozen=True, slots=True)
 class SealTask:
     """Sign and publish one candidate as `<output_uri>/<sealed_prefix>/`."""
 
@@ -149,6 +158,8 @@ class SealTask:
     """The Experiment's spec and the assignment, for the provenance."""
     attempt: int = 0
     """The trial's attempt, as in its TrialTask."""
+    remove: tuple[AttemptRange, ...] = ()
+    """Losing trials of the same Experiment whose candidates are removed once this one is published."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,6 +171,10 @@ class SealResult:
     key_hint: str | None = None
     size_bytes: int | None = None
     golden_rows: int | None = None
+    removed: int | None = None
+    """Candidates of losing trials that were removed."""
+    removal_problem: str | None = None
+    """Why not all of them were."""
     failure: Failure | None = None
 
 

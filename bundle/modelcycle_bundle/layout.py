@@ -6,6 +6,7 @@ Owns every file name, mount path and object key that two programs agree on. Does
 from typing import Final
 
 MODEL_DIR: Final = "model"
+CANDIDATES_DIR: Final = "candidates"
 SIGNATURES_DIR: Final = "signatures"
 PROVENANCE_DIR: Final = "provenance"
 
@@ -57,7 +58,7 @@ def candidate_prefix(experiment_uid: str, index: int, attempt: int = 0) -> str:
 
     A repeated attempt writes beside its predecessor: puts are create-only.
     """
-    return f"candidates/{experiment_uid}/{index}" + (f"-{attempt}" if attempt else "")
+    return f"{CANDIDATES_DIR}/{experiment_uid}/{index}" + (f"-{attempt}" if attempt else "")
 
 
 def provenance_file(experiment_uid: str, index: int) -> str:

@@ -1,12 +1,12 @@
 """Object stores by URI: read, list, stream and create-only writes, with bounded retries and one error vocabulary.
 
 Owns URIs, store credentials from the environment and the mapping of a store's errors to `contract.Failure`. Never overwrites
-an object, never deletes one, and never puts a credential into a message.
+an object, deletes none but unsigned candidates, and never puts a credential into a message.
 """
 
 import re
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
@@ -127,6 +127,19 @@ class Store:
         return sorted(
             (Entry(str(meta["path"])[skip:], int(meta["size"])) for meta in found), key=lambda entry: entry.path
         )
+
+    def remove_candidates(self, paths: Sequence[str]) -> None:
+        """Delete objects below `candidates/`; one that is not there counts as deleted. Raises ValueError for any other, StoreError."""
+        if not all(path.startswith(f"{layout.CANDIDATES_DIR}/") for path in paths):
+            raise ValueError(f"only what lies below {layout.CANDIDATES_DIR}/ is ever removed")
+        if not paths:
+            return
+        try:
+            self._call(paths[0], lambda: obstore.delete(self._inner, [self._readable(path) for path in paths]))
+        except NotThere:  # of one of several; the others may be there
+            half = len(paths) // 2
+            for part in (paths[:half], paths[half:]) if half else ():
+                self.remove_candidates(part)
 
     def put_new(self, path: str, data: bytes) -> None:
         """Create an object. Equal bytes already there: success, so a repeated or retried write is one write.
@@ -256,7 +269,7 @@ def _connect(scheme: str, host: str, env: Mapping[str, str], patience: Patience)
         "backoff": {"init_backoff": timedelta(milliseconds=200), "max_backoff": timedelta(seconds=5), "base": 2},
     }
     if scheme == "file" and not host:
-        return LocalStore("/", mkdir=False)
+        return LocalStore("/", mkdir=False, automatic_cleanup=True)
     if not host:
         return None
     match scheme:
@@ -274,7 +287,7 @@ def _connect(scheme: str, host: str, env: Mapping[str, str], patience: Patience)
         case "http" if _allows_http(env):
             return HTTPStore(f"http://{host}", client_options=options | {"allow_http": True}, retry_config=retry)
         case "pvc":
-            return LocalStore("/", mkdir=False)
+            return LocalStore("/", mkdir=False, automatic_cleanup=True)
         case _:
             return None
 

@@ -37,6 +37,7 @@ known: dict[type, st.SearchStrategy[Any]] = {
     contract.DataRef: data_refs,
     contract.Trainer: trainers,
     contract.Failure: failures,
+    contract.AttemptRange: st.builds(contract.AttemptRange, st.integers(), st.integers(), st.integers()),
 }
 KINDS = (
     contract.InspectTask,
@@ -66,6 +67,8 @@ def field_strategy(hint: Any) -> st.SearchStrategy[Any]:
     arguments = typing.get_args(hint)
     if type(None) in arguments:
         return st.none() | field_strategy(next(each for each in arguments if each is not type(None)))
+    if typing.get_origin(hint) is tuple:
+        return st.lists(field_strategy(arguments[0]), max_size=3).map(tuple)
     return st.dictionaries(texts, texts, max_size=3) if arguments[1] is str else mappings
 
 

@@ -1,4 +1,4 @@
-"""`seal`: recompute, replay, sign and publish one candidate.
+"""`seal`: recompute, replay, sign and publish one candidate, then remove those that lost.
 
 The only program that signs. Runs no user code and unpickles nothing: it never imports scikit-learn, and an ONNX graph is data.
 """
@@ -13,6 +13,7 @@ from modelcycle_training.candidate import Candidate, candidate_place
 from modelcycle_training.context import Context
 from modelcycle_training.failures import TaskFailed, failed
 from modelcycle_training.inference import OnnxModel
+from modelcycle_training.retention import remove_losing
 from modelcycle_training.signing_key import SigningKey, read_key
 
 
@@ -25,6 +26,7 @@ def seal(task: SealTask, context: Context) -> SealResult:
     rows = _replay(candidate.files)
     context.log("golden answers reproduced", rows=rows)
     _publish(place.store, task, candidate, key)
+    removed = remove_losing(place.store, task, context)
     digest = candidate.manifest.root
     uri = f"{task.output_uri.rstrip('/')}/{layout.sealed_prefix(digest)}"
     context.log("published", uri=uri, key=key.hint)
@@ -34,6 +36,8 @@ def seal(task: SealTask, context: Context) -> SealResult:
         key_hint=key.hint,
         size_bytes=sum(map(len, candidate.files.values())),
         golden_rows=rows,
+        removed=removed.candidates,
+        removal_problem=removed.problem,
     )
 
 

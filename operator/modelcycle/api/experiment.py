@@ -21,6 +21,7 @@ DEFAULT_STORE_SECRET: Final = "modelcycle-store"
 DEFAULT_TRIALS: Final = 10
 DEFAULT_PARALLEL: Final = 3
 DEFAULT_MAX_FAILED: Final = 3
+DEFAULT_KEPT_CANDIDATES: Final = 3
 MOST_TRIALS: Final = 5000
 """What the schema allows as `maxTrialCount`."""
 STATE_VERSION: Final = 1
@@ -271,6 +272,8 @@ class ExperimentSpec:
     key_secret: str
     output_uri: str
     output_secret: str | None
+    keep_candidates: int
+    """Of the best trials, in the store, once the model is sealed."""
     search_hash: str
     """Eight hex digits over what a trial's result depends on; results under another hash do not count."""
     acceptance: Acceptance
@@ -312,6 +315,7 @@ def _parse(spec: Mapping[str, Any]) -> ExperimentSpec:
         key_secret=spec.get("seal", {}).get("keySecretRef", {}).get("name", DEFAULT_KEY_SECRET),
         output_uri=spec["output"]["uri"].rstrip("/"),
         output_secret=spec["output"].get("secretRef", {}).get("name"),
+        keep_candidates=int(spec["output"].get("keepCandidates", DEFAULT_KEPT_CANDIDATES)),
         search_hash=search_hash(spec),
         acceptance=acceptance.parse(spec.get("acceptance", ())),
     )

@@ -21,7 +21,7 @@ from modelcycle.api.experiment import (
     parse,
 )
 from modelcycle.engine.plan import Action, Apply, Create, Emit, EventType, Plan, WriteStatus
-from modelcycle.experiment import acceptance, comparison, manifests, sealing, status, tasks, tidying, trials
+from modelcycle.experiment import acceptance, comparison, manifests, retention, sealing, status, tasks, tidying, trials
 from modelcycle.experiment import inspection as inspections
 from modelcycle.experiment.acceptance import Judgement
 from modelcycle.experiment.explain import condition_reason, describe
@@ -187,7 +187,8 @@ def _finish(at: Situation, winner: Entry) -> Verdict:
 
 
 def _seal(at: Situation, winner: Entry, judged: Judgement) -> Verdict:
-    found = sealing.look(at.world, at.spec, winner)
+    losing = retention.losing(at.spec, at.history, at.trials.running, winner)
+    found = sealing.look(at.world, at.spec, winner, losing)
     record = found.record
     if record is not None and record.state is TaskState.PASSED:
         said = str(judged.shown.get("message", ""))
@@ -318,6 +319,7 @@ def _progress(at: Situation, verdict: Verdict, running: Sequence[JobView]) -> Pr
         data=at.inspection.data,
         signing_key=at.inspection.signing_key,
         model=found.model,
+        candidates=found.candidates,
     )
 
 

@@ -72,13 +72,18 @@ def objective_value(entry: Entry) -> float | None:
     return number(dict(entry.metrics).get(entry.objective_metric or ""))
 
 
-def best(spec: ExperimentSpec, entries: Sequence[Entry]) -> Entry | None:
-    """The best usable attempt; on a tie the lowest index."""
+def ranked(spec: ExperimentSpec, entries: Sequence[Entry]) -> list[Entry]:
+    """The usable attempts, the best first; on a tie the lowest index."""
     usable = [(value, e) for e in entries if (value := objective_value(e)) is not None]
     if not usable:
-        return None
+        return []
     sign = 1 if direction(spec, usable[0][1].objective_metric or "") is Direction.MINIMIZE else -1
-    return min(usable, key=lambda pair: (sign * pair[0], pair[1].index))[1]
+    return [e for _, e in sorted(usable, key=lambda pair: (sign * pair[0], pair[1].index))]
+
+
+def best(spec: ExperimentSpec, entries: Sequence[Entry]) -> Entry | None:
+    """The best usable attempt."""
+    return next(iter(ranked(spec, entries)), None)
 
 
 def reaches_goal(spec: ExperimentSpec, entry: Entry | None) -> bool:

@@ -1,10 +1,11 @@
 """The seal Job's life: attempt, result, retry. Pure."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, Final
 
+from modelcycle.api.conditions import MESSAGE_LIMIT
 from modelcycle.api.experiment import ExperimentSpec
 from modelcycle.experiment import tasks
 from modelcycle.experiment.ledger import Entry
@@ -12,7 +13,7 @@ from modelcycle.experiment.manifests import JobOrder
 from modelcycle.experiment.world import World
 from modelcycle.jobs.records import TaskRecord, TaskState, going_on, next_attempt, read_task
 from modelcycle.jobs.results import Lost, Problem, Unfinished, of_failure, read
-from modelcycle_bundle.contract import FailureClass, FailureReason, SealResult, TaskKind
+from modelcycle_bundle.contract import AttemptRange, FailureClass, FailureReason, SealResult, TaskKind
 
 PERMANENT: Final = frozenset(
     {FailureReason.CANDIDATE_MISMATCH, FailureReason.GOLDEN_MISMATCH, FailureReason.BUNDLE_MALFORMED}
@@ -22,10 +23,11 @@ PERMANENT: Final = frozenset(
 
 @dataclass(frozen=True, slots=True)
 class Sealing:
-    """The sealing after this look. `model` is `status.model`."""
+    """The sealing after this look. `model` is `status.model`, `candidates` is `status.candidates`."""
 
     record: TaskRecord | None
     model: Mapping[str, Any]
+    candidates: Mapping[str, Any]
     order: JobOrder | None = None
     note: Problem | None = None
     due: datetime | None = None
@@ -33,7 +35,11 @@ class Sealing:
 
 def idle(world: World) -> Sealing:
     """Nothing to seal now: what there was stays."""
-    return Sealing(read_task(world.status.get("sealing")), dict(world.status.get("model") or {}))
+    return Sealing(
+        read_task(world.status.get("sealing")),
+        dict(world.status.get("model") or {}),
+        dict(world.status.get("candidates") or {}),
+    )
 
 
 def is_sealed(world: World, best: Entry) -> bool:
@@ -41,23 +47,23 @@ def is_sealed(world: World, best: Entry) -> bool:
     return bool(best.candidate_digest) and (world.status.get("model") or {}).get("digest") == best.candidate_digest
 
 
-def look(world: World, spec: ExperimentSpec, best: Entry) -> Sealing:
-    """Where the sealing of the best candidate stands."""
+def look(world: World, spec: ExperimentSpec, best: Entry, losing: tuple[AttemptRange, ...]) -> Sealing:
+    """Where the sealing of the best candidate stands. `losing`: trials whose candidates go once it is sealed."""
     record = _current(world, best)
-    model = dict(world.status.get("model") or {})
+    before = replace(idle(world), record=record)
     if record.state is not TaskState.RUNNING:
-        return Sealing(record, model, due=record.due(PERMANENT))
+        return replace(before, due=record.due(PERMANENT))
     job = world.job_of(TaskKind.SEAL, best.index, record.attempt)
     if job is None:
-        task = tasks.seal(world, spec, best)
-        return Sealing(record, model, JobOrder(TaskKind.SEAL, best.index, record.attempt, task))
+        task = tasks.seal(world, spec, best, losing)
+        return replace(before, order=JobOrder(TaskKind.SEAL, best.index, record.attempt, task))
     match read(SealResult, job, world.now):
         case Unfinished(note, due):
-            return Sealing(record, model, note=note, due=due)
+            return replace(before, note=note, due=due)
         case Lost(problem) | (Problem() as problem):
-            return _failed(record, model, problem, world.now)
+            return _failed(before, record, problem, world.now)
         case result:
-            return _told(record, model, result, best, world.now)
+            return _told(before, record, result, best, world.now)
 
 
 def _current(world: World, best: Entry) -> TaskRecord:
@@ -68,17 +74,17 @@ def _current(world: World, best: Entry) -> TaskRecord:
     return going_on(record, subject, world.edition, world.now, PERMANENT)
 
 
-def _failed(record: TaskRecord, model: Mapping[str, Any], problem: Problem, now: datetime) -> Sealing:
+def _failed(before: Sealing, record: TaskRecord, problem: Problem, now: datetime) -> Sealing:
     after = record.failed(problem, now)
-    return Sealing(after, model, due=after.due(PERMANENT))
+    return replace(before, record=after, due=after.due(PERMANENT))
 
 
-def _told(record: TaskRecord, model: Mapping[str, Any], result: SealResult, best: Entry, now: datetime) -> Sealing:
+def _told(before: Sealing, record: TaskRecord, result: SealResult, best: Entry, now: datetime) -> Sealing:
     if result.failure is not None:
-        return _failed(record, model, of_failure(result.failure), now)
+        return _failed(before, record, of_failure(result.failure), now)
     if result.digest != best.candidate_digest or not result.uri:
         told = f"sealed {result.digest}, but trial {best.index} reported {best.candidate_digest}"
-        return _failed(record, model, Problem(FailureClass.POLICY, FailureReason.CANDIDATE_MISMATCH, told), now)
+        return _failed(before, record, Problem(FailureClass.POLICY, FailureReason.CANDIDATE_MISMATCH, told), now)
     facts = {
         "uri": result.uri,
         "digest": result.digest,
@@ -86,4 +92,9 @@ def _told(record: TaskRecord, model: Mapping[str, Any], result: SealResult, best
         "keyHint": result.key_hint,
         "sizeBytes": result.size_bytes,
     }
-    return Sealing(record.passed(now), {k: v for k, v in facts.items() if v is not None})
+    removal = {"removed": result.removed or None, "message": (result.removal_problem or "")[:MESSAGE_LIMIT] or None}
+    return Sealing(record.passed(now), _given(facts), _given(removal))
+
+
+def _given(facts: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in facts.items() if value is not None}

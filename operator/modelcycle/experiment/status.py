@@ -45,6 +45,7 @@ class Progress:
     data: Mapping[str, Any]
     signing_key: Mapping[str, Any]
     model: Mapping[str, Any]
+    candidates: Mapping[str, Any]
 
 
 def conditions(world: World, standing: Standing) -> list[dict[str, Any]]:
@@ -103,6 +104,7 @@ def render(world: World, standing: Standing, progress: Progress) -> dict[str, An
         "data": dict(progress.data),
         "signingKey": dict(progress.signing_key),
         "model": dict(progress.model),
+        "candidates": dict(progress.candidates),
         "acceptance": dict(progress.acceptance),
         "comparison": dict(progress.comparison),
         "sealing": write_task(progress.sealing) if progress.sealing else None,

@@ -6,6 +6,7 @@ from modelcycle.experiment.search import Assignment, json_values
 from modelcycle.experiment.world import World
 from modelcycle.jobs.manifests import data_ref
 from modelcycle_bundle.contract import (
+    AttemptRange,
     CollectTask,
     CompareTask,
     InspectTask,
@@ -68,7 +69,7 @@ def compare(spec: ExperimentSpec, uid: str, best: Entry, deployed: tuple[str, st
     )
 
 
-def seal(world: World, spec: ExperimentSpec, best: Entry) -> SealTask:
+def seal(world: World, spec: ExperimentSpec, best: Entry, losing: tuple[AttemptRange, ...]) -> SealTask:
     """Sign and publish the best candidate. The provenance names the table itself, where a `latest.json` led to it."""
     data = world.status.get("data") or {}
     is_what_was_read = data.get("digest") == best.data_digest
@@ -83,4 +84,5 @@ def seal(world: World, spec: ExperimentSpec, best: Entry) -> SealTask:
         image_id=best.image_id,
         external_parameters={"spec": dict(world.obj["spec"]), "parameters": json_values(spec, best.parameters)},
         attempt=best.attempt,
+        remove=losing,
     )
