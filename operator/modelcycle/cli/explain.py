@@ -1,29 +1,15 @@
 """`kubectl modelcycle explain`: why an object is what it is, from its own status, and what would make it go on.
 
-Owns the words. The figures of a rollout are computed anew from the counts in status with the formulas that decided (modelcycle.stats), so
-that a reader can check the verdict; nothing is decided here.
+Owns the words; nothing is decided here. The figures of a rollout are those of `evidence`.
 """
 
-import math
-from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
 from modelcycle.api.fields import SpecError
-from modelcycle.api.rollout import (
-    Analysis,
-    AnalysisSpec,
-    CanaryStrategy,
-    Pause,
-    SetWeight,
-    Shadow,
-    Step,
-    parse_strategy,
-    percent,
-)
-from modelcycle.cli import advice, views
-from modelcycle.cli.views import Metric, Object, items, part, short, text
-from modelcycle.stats.evidence import Counts, Design, Evidence, Look, log_absolute, log_promote, log_rollback, observe
+from modelcycle.api.rollout import Analysis, Pause, SetWeight, Shadow, Step, parse_strategy, percent
+from modelcycle.cli import advice, evidence, views
+from modelcycle.cli.views import Object, columns, items, part, short, text
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,12 +49,6 @@ def explain(obj: Object, operator: str = "") -> Explanation:
     return Explanation(title, tuple(section for section in sections if section.lines))
 
 
-def columns(rows: Sequence[Sequence[str]]) -> tuple[str, ...]:
-    """Rows as lines with aligned columns."""
-    widths = [max(len(row[at]) for row in rows) for at in range(len(rows[0]))] if rows else []
-    return tuple("  ".join(cell.ljust(w) for cell, w in zip(row, widths, strict=True)).rstrip() for row in rows)
-
-
 def _conditions(state: views.Common) -> Section:
     """Conditions that say the same in one line."""
     said: dict[tuple[str, str, str], list[str]] = {}
@@ -82,8 +62,11 @@ def _deployment(obj: Object) -> list[Section]:
     status = part(obj, "status")
     return [
         Section("Revisions", tuple(_revisions(obj))),
-        *(_evidence(obj, metric) for metric in views.metrics(obj)),
-        Section("Last looks, each judged alone from its own counts, beside the running scores", _looks(obj)),
+        *(
+            Section(f"Evidence on {metric.name}: {metric.verdict}", evidence.lines(obj, metric))
+            for metric in views.metrics(obj)
+        ),
+        Section("Last looks, each judged alone from its own counts, beside the running scores", evidence.looks(obj)),
         Section("Rejected", tuple(_rejection(r) for r in items(status, "rejected"))),
         Section("Commands", tuple(_commands(obj))),
     ]
@@ -110,7 +93,7 @@ def _revision(raw: Object) -> str:
 def _progress(obj: Object, canary: Object) -> str:
     stage = text(canary, "stage")
     try:
-        steps = _strategy(obj).steps
+        steps = parse_strategy(part(part(part(obj, "spec"), "strategy"), "canary")).steps
     except SpecError:
         steps = ()
     if stage != "Steps" or not steps:
@@ -132,85 +115,6 @@ def _step(step: Step) -> str:
             return "analysis"
         case Shadow(share, duration):
             return f"shadow {percent(share)} for {duration}"
-
-
-def _strategy(obj: Object) -> CanaryStrategy:
-    return parse_strategy(part(part(part(obj, "spec"), "strategy"), "canary"))
-
-
-def _design(obj: Object) -> Design:
-    try:
-        asked = _strategy(obj).analysis
-    except SpecError:
-        asked = AnalysisSpec()
-    return Design(asked.alpha, asked.beta, asked.harm_ratio, asked.harm_floor)
-
-
-def _evidence(obj: Object, metric: Metric) -> Section:
-    design = _design(obj)
-    analysis = part(part(obj, "status"), "analysis")
-    absolute = math.exp(log_absolute(metric.canary.n, metric.canary.events, design.harm_floor))
-    lines = [
-        f"{text(analysis, 'looks') or '0'} looks, the last at {text(analysis, 'lastLookAt') or '-'},"
-        f" dispersion of stable's pods {text(analysis, 'phi') or '1'}",
-        f"canary: {metric.canary.rate} bad; stable: {metric.stable.rate} bad",
-        f"E, evidence of harm: {metric.rollback.text}. At {1 / design.alpha:g} the canary is taken back: one that is no worse"
-        f" than stable gets there in at most {design.alpha * 100:g} of 100 rollouts",
-        f"P, evidence of no harm: {metric.promote.text}. At {1 / design.beta:g} it is promoted: one that is harmful (at least"
-        f" {design.harm_ratio:g} times stable's odds and {design.harm_floor * 100:g} % bad) gets there in at most"
-        f" {design.beta * 100:g} of 100 rollouts",
-    ]
-    if metric.promote.now is not None:
-        relative = max(2 * metric.promote.now - absolute, 0.0)
-        lines.append(
-            f"P is the mean of {relative:.3g} against stable and {absolute:.3g} against the floor of"
-            f" {design.harm_floor * 100:g} % (computed from the counts above)"
-        )
-    if metric.needed:
-        lines.append(f"about {metric.still} more canary requests until promotion if all goes as so far ({metric.eta})")
-    return Section(f"Evidence on {metric.name}: {metric.verdict}", tuple(lines))
-
-
-def _looks(obj: Object) -> tuple[str, ...]:
-    analysis = part(part(obj, "status"), "analysis")
-    history = items(analysis, "history")
-    if not history:
-        return ()
-    design, phi = _design(obj), max(views.number(analysis.get("phi")) or 1.0, 1.0)
-    head = ("AT", "CANARY BAD", "STABLE BAD", "E ALONE", "P ALONE", "E SO FAR", "P SO FAR", "VERDICT")
-    rows = columns([head, *(_look(raw, design, phi) for raw in history)])
-    return (*rows, *_replay(history, views.whole(analysis.get("looks")), design, phi))
-
-
-def _replay(history: Sequence[Object], looks: int, design: Design, phi: float) -> tuple[str, ...]:
-    """Both scores computed anew, where status still holds every look."""
-    if looks != len(history):
-        return (f"{looks - len(history)} earlier looks are part of the running scores and no longer listed",)
-    evidence = Evidence()
-    try:
-        for raw in history:
-            evidence = observe(evidence, _counted(raw), design, phi)
-    except ValueError:
-        return ("the counts contradict themselves",)
-    scores = f"E = {math.exp(log_rollback(evidence)):.3g}, P = {math.exp(log_promote(evidence, design)):.3g}"
-    return (f"computed anew from all {looks} looks: {scores}",)
-
-
-def _look(raw: Object, design: Design, phi: float) -> tuple[str, ...]:
-    canary, stable = views.arm(part(raw, "canary")), views.arm(part(raw, "stable"))
-    try:
-        alone = observe(Evidence(), _counted(raw), design, phi)
-        scores = [f"{math.exp(log):.3g}" for log in (log_rollback(alone), log_promote(alone, design))]
-    except ValueError:
-        scores = ["?", "?"]
-    so_far = (text(raw, name) or "-" for name in ("rollback", "promote", "verdict"))
-    return text(raw, "at"), f"{canary.events}/{canary.n}", f"{stable.events}/{stable.n}", *scores, *so_far
-
-
-def _counted(raw: Object) -> Look:
-    """Counts of one look. Raises ValueError when they contradict themselves."""
-    canary, stable = views.arm(part(raw, "canary")), views.arm(part(raw, "stable"))
-    return Look(Counts(canary.n, canary.events), Counts(stable.n, stable.events))
 
 
 def _rejection(raw: Object) -> str:

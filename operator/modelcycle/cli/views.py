@@ -245,6 +245,12 @@ def text(obj: Object, name: str) -> str:
     return "" if found is None else str(found)
 
 
+def columns(rows: Sequence[Sequence[str]]) -> tuple[str, ...]:
+    """Rows as lines with aligned columns."""
+    widths = [max(len(row[at]) for row in rows) for at in range(len(rows[0]))] if rows else []
+    return tuple("  ".join(cell.ljust(w) for cell, w in zip(row, widths, strict=True)).rstrip() for row in rows)
+
+
 def _condition(raw: Object) -> Condition:
     names = ("type", "status", "reason", "message", "lastTransitionTime")
     return Condition(*(text(raw, name) for name in names))

@@ -9,6 +9,7 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
+from itertools import accumulate
 from typing import Any, Final
 
 from modelcycle.api.conditions import timestamp
@@ -57,6 +58,8 @@ class LookRecord:
     """Of the canary's answers, those that came too late."""
     unjudged: int = 0
     """Late ones that are not among the look's events."""
+    phi: float | None = None
+    """The dispersion that the look was weighed with. None: an earlier operator did not keep it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,6 +127,7 @@ def fold(state: AnalysisState, samples: Samples) -> AnalysisState:
         verdict=evidence.verdict(after, design),
         late=sum(step.late for step in steps),
         unjudged=sum(step.unjudged or 0 for step in steps),
+        phi=state.dispersion.phi,
     )
     return replace(
         state,
@@ -140,6 +144,17 @@ def is_consistent(state: AnalysisState, samples: Samples) -> bool:
     living = (sample for sample in samples.runs.values() if sample.gone_at is None)
     tallies = (tally for sample in living if (tally := _tally(sample, state.rollout)) is not None)
     return all(_rose(before[tally.run], tally) for tally in tallies if tally.run in before)
+
+
+def replay(state: AnalysisState) -> Sequence[Evidence] | None:
+    """Evidence after each look of the rollout, computed again; None where not every look is kept with its dispersion."""
+    weighed = [(item.look, item.phi) for item in state.recent if item.phi is not None]
+    if len(weighed) != state.evidence.looks:
+        return None
+    first = Evidence()
+    return list(
+        accumulate(weighed, lambda before, one: evidence.observe(before, one[0], state.design, one[1]), initial=first)
+    )[1:]
 
 
 def recent_looks(state: AnalysisState) -> Sequence[Look]:
@@ -239,7 +254,7 @@ def from_plain(raw: Mapping[str, Any]) -> AnalysisState | None:
     """Read `status.analysis`; None when its state cannot be read: then evidence begins anew, which promotes and rolls back nothing."""
     try:
         return _parsed(raw)
-    except (ValueError, KeyError, TypeError, IndexError):
+    except (ValueError, KeyError, TypeError, IndexError, AttributeError):
         return None
 
 
@@ -289,13 +304,15 @@ def _tally_of(raw: Sequence[Any]) -> Tally:
 def _record_plain(item: LookRecord) -> list[Any]:
     numbers = [*_pair(item.look.canary), *_pair(item.look.stable), item.look.rescued, item.refused]
     scores = (f"{item.log_rollback:.6g}", f"{item.log_promote:.6g}")
-    return [timestamp(item.at), *numbers, *scores, item.verdict.value, item.late, item.unjudged]
+    phi = () if item.phi is None else (repr(item.phi),)
+    return [timestamp(item.at), *numbers, *scores, item.verdict.value, item.late, item.unjudged, *phi]
 
 
 def _record_of(raw: Sequence[Any]) -> LookRecord:
-    at, cn, ce, sn, se, rescued, refused, rollback, promote, verdict, *late = raw
+    at, cn, ce, sn, se, rescued, refused, rollback, promote, verdict, *later = raw
     look = Look(Counts(cn, ce), Counts(sn, se), rescued)
-    return LookRecord(parse_time(at), look, refused, float(rollback), float(promote), Verdict(verdict), *late)
+    late, phi = later[:2], map(float, later[2:])
+    return LookRecord(parse_time(at), look, refused, float(rollback), float(promote), Verdict(verdict), *late, *phi)
 
 
 def _pair(counts: Counts) -> tuple[int, int]:
