@@ -136,7 +136,7 @@ def is_compared(canary: Canary | None) -> bool:
 
 
 def is_overdue(world: World, spec: Spec, state: State) -> bool:
-    """Whether the time for evidence has run out without it."""
+    """Whether the time for evidence has run out without it, also where no request came of which there could be any."""
     canary, analysis = state.canary, state.analysis
     if canary is None or canary.traffic_at is None or canary.stage is not Stage.STEPS:
         return False

@@ -13,6 +13,7 @@ from modelcycle.api.modeldeployment import Spec
 from modelcycle.deployment import manifests
 from modelcycle.deployment.compare import holds
 from modelcycle.deployment.repairs import Altered, put_back
+from modelcycle.deployment.retention import by_worth
 from modelcycle.deployment.revision import Target
 from modelcycle.deployment.status import RevisionRef, State
 from modelcycle.deployment.traffic import instructions, is_told
@@ -140,16 +141,14 @@ def _scale_down(world: World, state: State) -> Iterable[Action]:
 
 
 def _prune(world: World, spec: Spec, state: State) -> Iterable[Action]:
-    """Delete the oldest idle revisions beyond the history limit, the Deployment before its template."""
+    """Delete idle revisions beyond the history limit, those of least worth first, the Deployment before its template."""
     kept = {ref.revision for ref in state.referenced()} | {world.selected}
     if isinstance(world.target, Target):
         kept.add(world.target.hash)
     busy = {revision for revision, live in world.deployments.items() if live.replicas > 0}
     busy |= {pod.revision for pod in (*world.pods, *world.ending)}
     idle = (set(world.deployments) | set(world.revisions)) - kept - busy
-    numbers = {revision: view.number for revision, view in world.revisions.items()}
-    newest_first = sorted(idle, key=lambda revision: (-numbers.get(revision, 0), revision))
-    for revision in newest_first[spec.history_limit :]:
+    for revision in by_worth(world, state, idle)[spec.history_limit :]:
         if revision in world.deployments:
             yield _delete(world, DEPLOYMENT, world.deployments[revision].child)
         if revision in world.revisions:

@@ -173,9 +173,9 @@ def _give(world: World, state: State, stable: RevisionRef, canary: Canary, share
 def _proof(world: World, spec: Spec, done: Transition) -> Grounds | None:
     """What allows a promotion now, on counts that may be decided on: the evidence, or the end of the time where the spec says so."""
     state = done.state
-    if state.analysis is None or not done.counts.is_complete:
+    if not done.counts.is_complete:
         return None
-    if verdict(state.analysis.evidence, state.analysis.design) is Verdict.PASS:
+    if state.analysis and verdict(state.analysis.evidence, state.analysis.design) is Verdict.PASS:
         return Grounds.EVIDENCE
     promotes = spec.canary.analysis.on_inconclusive is OnInconclusive.PROMOTE
     return Grounds.TIME if promotes and is_overdue(world, spec, state) else None

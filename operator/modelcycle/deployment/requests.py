@@ -42,9 +42,9 @@ def _forgive_form(world: World, done: Transition, request: UserRequest) -> Trans
 
 
 def _is_early(world: World, done: Transition, request: UserRequest) -> bool:
-    """A request about a canary that is about to start waits for it: Git may ask for a model and its promotion in one commit."""
+    """A promotion of a canary that is about to start waits for it: Git may ask for both in one commit. An Abort is about what is there."""
     state, target = done.state, world.target
-    if request.verb in (Verb.APPROVE, Verb.RETRY, Verb.UNDO) or not isinstance(target, Target):
+    if request.verb not in (Verb.PROMOTE, Verb.PROMOTE_FULL) or not isinstance(target, Target):
         return False
     if state.canary:
         return request.verb is Verb.PROMOTE and state.canary.stage is Stage.STARTING
@@ -77,7 +77,8 @@ def _answer(world: World, spec: Spec, done: Transition, request: UserRequest) ->
             )
     canary = done.state.canary
     if canary is None:
-        return _refused(done, "there is no canary")
+        what = "; one that starts later needs a request of its own" if request.verb is Verb.ABORT else ""
+        return _refused(done, f"there is no canary{what}")
     if request.digest is not None and request.digest != canary.ref.digest:
         return _refused(done, f"the canary is {short(canary.ref.digest)}, not {short(request.digest)}")
     if request.verb is Verb.ABORT:

@@ -20,7 +20,7 @@ from modelcycle.deployment.analysis import (
     score,
 )
 from modelcycle.deployment.counting import Fit, fit, is_compared, is_overdue
-from modelcycle.deployment.status import Grounds
+from modelcycle.deployment.status import Canary, Grounds
 from modelcycle.deployment.transition import Transition, is_return, reject
 from modelcycle.deployment.world import World
 from modelcycle.stats.evidence import Counts, Design, Verdict, fail_fast, verdict
@@ -51,8 +51,10 @@ def roll_back(world: World, spec: Spec, done: Transition) -> Transition:
     canary, analysis = state.canary, state.analysis
     if canary is None:
         return done
-    if analysis is None or not is_compared(canary) or not done.counts.is_usable:
+    if not is_compared(canary) or not done.counts.is_usable:
         return done
+    if analysis is None:
+        return _run_out(world, spec, done, canary)
     if canary.grounds is Grounds.PERSON and mostly_refused(analysis):
         return done  # whoever ordered another form was told that clients have to change; stable answers what it refuses until then
     if fail_fast(recent_looks(analysis)):
@@ -65,10 +67,17 @@ def roll_back(world: World, spec: Spec, done: Transition) -> Transition:
         e = score(analysis.recent[-1].log_rollback)
         text = f"{_compared(spec, analysis)}: E={e} after {analysis.evidence.canary.n} requests"
         return reject(world, done, canary, reason, text)
-    if is_overdue(world, spec, state) and spec.canary.analysis.on_inconclusive is OnInconclusive.ROLLBACK:
-        text = f"no verdict within maxDuration: {_compared(spec, analysis)}"
-        return reject(world, done, canary, Reason.INCONCLUSIVE, text)
-    return done
+    return _run_out(world, spec, done, canary)
+
+
+def _run_out(world: World, spec: Spec, done: Transition, canary: Canary) -> Transition:
+    """The time for evidence is over and the spec says what that means. A canary that nobody asked has no evidence either."""
+    if spec.canary.analysis.on_inconclusive is not OnInconclusive.ROLLBACK or not is_overdue(world, spec, done.state):
+        return done
+    analysis = done.state.analysis
+    heard = analysis is not None and (analysis.evidence.canary.n > 0 or has_unjudged(analysis))
+    counted = _compared(spec, analysis) if analysis and heard else "no request has reached the canary"
+    return reject(world, done, canary, Reason.INCONCLUSIVE, f"no verdict within maxDuration: {counted}")
 
 
 def refuse_misfit(world: World, spec: Spec, done: Transition) -> Transition:

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from fakes.canary_lab import approve, canary_spec, in_progress, started
+from fakes.canary_lab import STEPS, approve, canary_spec, in_progress, started
 from fakes.deployment_lab import NAMESPACE, Lab, digest
 from modelcycle.kube.kinds import MODEL_DEPLOYMENT
 
@@ -54,12 +54,33 @@ async def test_rejected_digest_stays_rejected_until_somebody_retries_delivery_54
     ("policy", "reason", "serving"),
     [("Pause", "CanaryPaused", "a"), ("Rollback", "Inconclusive", "a"), ("Promote", "Serving", "b")],
 )
-async def test_time_over_without_evidence_does_as_the_spec_says_delivery_23(
-    policy: str, reason: str, serving: str
+@pytest.mark.parametrize("rate", [1, 0])
+@pytest.mark.parametrize("steps", [STEPS, [{"setWeight": 20}, {"pause": {}}], [{"setWeight": 20}]])
+async def test_time_over_without_evidence_does_as_the_spec_says_with_requests_or_without_delivery_23(
+    policy: str, reason: str, serving: str, rate: int, steps: list[dict[str, Any]]
 ) -> None:
-    lab = await started(rate=1, analysis={"onInconclusive": policy, "maxDuration": "60s"})
+    lab = await started(rate=rate, steps=steps, analysis={"onInconclusive": policy, "maxDuration": "60s"})
     await lab.run(seconds=180)
+    if policy == "Promote" and {"pause": {}} in steps:
+        reason, serving = "CanaryPaused", "a"  # a pause ends when its time is over, or by a person
     assert (lab.reason, lab.serving) == (reason, serving)
+    assert not lab.status.get("requests")
+
+
+async def test_time_for_evidence_that_nobody_asked_for_leaves_the_canary_alone() -> None:
+    lab = await started(rate=0, steps=[{"pause": {}}], analysis={"onInconclusive": "Rollback", "maxDuration": "60s"})
+    await lab.run(seconds=180)
+    assert (lab.reason, "rejected" in lab.status) == ("CanaryPaused", False)
+
+
+@pytest.mark.parametrize("about", [{}, {"digest": digest("b")}])
+async def test_abort_asked_while_there_was_no_canary_does_not_reject_the_next_one(about: dict[str, str]) -> None:
+    abort = {"id": "1", "verb": "Abort", "by": "ada", **about}
+    lab = await started(rate=100, requests=[abort])
+    await lab.run(seconds=120, until=lambda: lab.serving == "b")
+    assert (lab.serving, "rejected" in lab.status) == ("b", False)
+    (answer,) = lab.status["requests"]
+    assert (answer["result"], answer["message"][:18]) == ("Refused", "there is no canary")
 
 
 async def test_pause_step_waits_for_its_time_or_for_a_person_delivery_62() -> None:

@@ -341,6 +341,39 @@ async def test_history_keeps_the_limit_and_never_what_serves() -> None:
     assert lab.sizes() == {"f": 1}
 
 
+async def test_last_good_revision_outlives_failed_ones() -> None:
+    lab = await serving()
+    lab.behaviours |= {digest(letter): Behaviour.CRASHING for letter in "cdef0"}
+    lab.apply(model=model("b"), server={"replicas": 1}, revisionHistoryLimit=3)
+    await lab.run(seconds=60)
+    for letter in "cdef0":
+        lab.apply(model=model(letter), server={"replicas": 1}, revisionHistoryLimit=3, progressDeadlineSeconds=30)
+        await lab.run(seconds=60)
+        assert (lab.serving, lab.reason) == ("b", "ServerFailed")
+        assert "a" in lab.sizes()
+    assert lab.sizes() == {"a": 0, "b": 1, "e": 0, "f": 0, "0": 0}  # the last one is still asked for
+
+
+async def test_revisions_that_were_dropped_before_they_served_do_not_displace_those_that_did() -> None:
+    lab = await serving()
+    lab.behaviours |= {digest(letter): Behaviour.SLOW for letter in "cdef"}
+    lab.apply(model=model("b"), server={"replicas": 1}, revisionHistoryLimit=2)
+    await lab.run(seconds=60)
+    for letter in "cdefb":
+        lab.apply(model=model(letter), server={"replicas": 1}, revisionHistoryLimit=2)
+        await lab.run(seconds=5)
+    await lab.run(seconds=60)
+    assert lab.sizes() == {"a": 0, "b": 1, "f": 0}
+
+
+async def test_what_served_before_a_return_is_kept_though_its_number_is_not_the_newest() -> None:
+    lab = await serving(c=Behaviour.CRASHING)
+    for letter in "bac":
+        lab.apply(model=model(letter), server={"replicas": 1}, revisionHistoryLimit=1, progressDeadlineSeconds=30)
+        await lab.run(seconds=90)
+    assert (lab.serving, lab.sizes()) == ("a", {"a": 1, "b": 0, "c": 0})  # c is what the spec asks for
+
+
 async def test_kept_revision_comes_back_with_its_own_template() -> None:
     lab = await serving()
     lab.apply(model=model("b"), server={"replicas": 2})
