@@ -134,6 +134,14 @@ SHADOW_BOUNDS: Final = (0.001, 0.01, 0.05, 0.1, 0.25, 0.5, 1.0)
 PROFILE_PATH: Final = "/profile"
 """On the metrics port: the model's profile.json, byte for byte; its hash is the label `profile`."""
 
+BINS: Final = (FEATURE, UNSEEN, PREDICTION)
+"""Nine tenths of a page, and all of it that grows with the table."""
+BINS_HEADER: Final = "x-modelcycle-bins"
+"""With BINS_NONE, in a request for the page: leave BINS out. Pods of an earlier image do not know it and send all."""
+BINS_NONE: Final = "none"
+MONITORED_COLUMNS: Final = 3000
+"""About as many columns as the page and the profile that a DriftMonitor reads have room for; the bytes of their names count too."""
+
 KEPT_ROLLOUTS: Final = 3
 """Rollouts that a pod tells apart: the last ones it applied."""
 OTHER: Final = "other"

@@ -48,7 +48,7 @@ class Page:
 def read(text: str) -> Page:
     """A metrics page in the text format."""
     page = Page()
-    for line in text.splitlines():
+    for line in text.split("\n"):
         found = LINE.match(line)
         if not found:
             continue

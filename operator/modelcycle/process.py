@@ -34,7 +34,7 @@ from modelcycle.experiment.reconciler import ExperimentReconciler
 from modelcycle.kube import kinds
 from modelcycle.kube.client import RestKube
 from modelcycle.kube.port import Kube
-from modelcycle.metrics.pods import HttpPages, PodSource
+from modelcycle.metrics.pods import WITHOUT_BINS, HttpPages, PodSource
 from modelcycle.metrics.port import ROLLOUT_SERIES
 from modelcycle.metrics.profiles import ProfiledSource, ProfileMemory
 from modelcycle.metrics.prometheus import HttpPrometheus, PrometheusSource
@@ -69,7 +69,9 @@ def build(kube: Kube, settings: Settings, telemetry: Telemetry, session: aiohttp
     pages = HttpPages(session)
     profiles = ProfileMemory()
     drift: Sampler[Key] = Sampler(ProfiledSource(PodSource(kube, pages), kube, pages, profiles))
-    rollouts: dict[Source, Sampler[Key]] = {Source.PODS: Sampler(PodSource(kube, pages, ROLLOUT_SERIES))}
+    rollouts: dict[Source, Sampler[Key]] = {
+        Source.PODS: Sampler(PodSource(kube, HttpPages(session, headers=WITHOUT_BINS), ROLLOUT_SERIES))
+    }
     if settings.prometheus_url:
         prometheus = HttpPrometheus(session, settings.prometheus_url)
         scraped = PrometheusSource(kube, prometheus, ROLLOUT_SERIES, scrape_interval=settings.scrape_interval)

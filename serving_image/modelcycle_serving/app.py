@@ -6,10 +6,11 @@ Owns routing and readiness: which phase the process is in, and who answers what.
 from collections.abc import Callable
 from enum import StrEnum
 from random import Random
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import orjson
 
+from modelcycle_bundle import metric_names as names
 from modelcycle_bundle.metric_names import PROFILE_PATH
 from modelcycle_bundle.traffic import Traffic
 from modelcycle_serving import oip
@@ -25,6 +26,10 @@ from modelcycle_serving.tls import Tls
 
 if TYPE_CHECKING:
     from modelcycle_serving.feedback.service import Feedback
+
+
+_BINS_HEADER: Final = names.BINS_HEADER.encode()
+_BINS_NONE: Final = names.BINS_NONE.encode()
 
 
 class Phase(StrEnum):
@@ -193,7 +198,9 @@ class App:
             return _starting()
         self._inference.settle_counts()
         self._counters.closing = self._told_to_close or self.phase is Phase.DRAINING
-        page = self._counters.exposition() + self._arms.counters.exposition()
+        without = request.headers.get(_BINS_HEADER) == _BINS_NONE
+        own = self._counters.exposition_without_bins() if without else self._counters.exposition()
+        page = own + self._arms.counters.exposition()
         if self._feedback is not None:
             page += self._feedback.endpoint.exposition()
         if self._explanations is not None:

@@ -86,18 +86,27 @@ class Counters:
     def exposition(self) -> bytes:
         """Prometheus text format 0.0.4."""
         bins = self._bins
-        requests = [count for codes in self._requests.values() for count in codes.values()]
-        lines = [
-            *described(names.REQUESTS),
-            *_samples(self._request_prefixes, requests),
-            *described(names.ROWS),
-            f"{names.ROWS} {self._rows}",
+        return self._text(
             *described(names.FEATURE),
             *_samples(self._feature_prefixes, bins.input_counts.tolist()),
             *described(names.UNSEEN),
             *_samples(self._unseen_prefixes, bins.unseen_counts.tolist()),
             *described(names.PREDICTION),
             *_samples(self._prediction_prefixes, bins.output_counts.tolist()),
+        )
+
+    def exposition_without_bins(self) -> bytes:
+        """The same but for names.BINS."""
+        return self._text()
+
+    def _text(self, *bins: str) -> bytes:
+        requests = [count for codes in self._requests.values() for count in codes.values()]
+        lines = [
+            *described(names.REQUESTS),
+            *_samples(self._request_prefixes, requests),
+            *described(names.ROWS),
+            f"{names.ROWS} {self._rows}",
+            *bins,
             *described(names.DURATION),
             *self._durations.samples(),
             *self._constant,

@@ -39,9 +39,11 @@ from modelcycle.jobs.records import TaskRecord, TaskState, read_task
 from modelcycle.jobs.views import JobView
 from modelcycle.kube.kinds import CONFIG_MAP, EXPERIMENT, JOB
 from modelcycle_bundle.contract import FailureClass, TaskKind
+from modelcycle_bundle.metric_names import MONITORED_COLUMNS
 
 SPEC_LIMIT: Final = 64 * 1024
 EVENTS_PER_LOOK: Final = 5
+WIDE_TABLE: Final = "WideTable"
 NAME_RETRY_SECONDS: Final = 30.0
 SOON_SECONDS: Final = 0.5
 GOING_SECONDS: Final = 5.0
@@ -263,6 +265,7 @@ def _plan(at: Situation, verdict: Verdict) -> Plan:
         *(Create(JOB, body) for body in jobs if body["metadata"]["name"] not in ours_already),
         *tidying.deletes(world, at.spec),
         *_failure_events(world, new),
+        *_width_events(at),
     ]
     return Plan(_events_last(actions), _look_again(at, verdict, new, soon=bool(ours_already)))
 
@@ -359,6 +362,19 @@ def _failure_events(world: World, new: Sequence[Entry]) -> list[Action]:
         _event(world, EventType.WARNING, f"Trial{e.state}", f"trial {e.index}: {e.reason}: {e.message}")
         for e in poor[:EVENTS_PER_LOOK]
     ]
+
+
+def _width_events(at: Situation) -> list[Action]:
+    """Told once, when the inspection passes, while a narrower table costs nothing yet."""
+    before, columns = read_task(at.world.status.get("inspection")), int(at.inspection.data.get("columns") or 0)
+    is_known = before is not None and before.state is at.inspection.record.state
+    if not at.inspection.passed or is_known or columns <= MONITORED_COLUMNS:
+        return []
+    text = (
+        f"spec.data has {columns} columns: a DriftMonitor can read the counts of about {MONITORED_COLUMNS}, rollouts are not affected; "
+        "leave columns out of the table, or run no DriftMonitor on its models"
+    )
+    return [_event(at.world, EventType.WARNING, WIDE_TABLE, text)]
 
 
 def _event(world: World, kind: EventType, reason: str, note: str) -> Emit:

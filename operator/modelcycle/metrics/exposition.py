@@ -81,10 +81,11 @@ def counters(samples: Iterable[Sample], series: SeriesSet) -> PodCounters:
 
 def _without_bins(text: str, labels: Mapping[str, tuple[str, ...]]) -> str:
     """Bins are nine tenths of a page and of the time to read it: whoever does not want them does not pay for them."""
-    unwanted = tuple(name for name in (metric_names.FEATURE, metric_names.PREDICTION) if name not in labels)
+    unwanted = tuple(name for name in metric_names.BINS if name not in labels)
     if not unwanted:
         return text
-    return "\n".join(line for line in text.splitlines() if not line.startswith(unwanted)) + "\n"
+    # A line ends with \n and nothing else: the name of a column may hold every other separator that str.splitlines knows.
+    return "\n".join(line for line in text.split("\n") if not line.startswith(unwanted)) + "\n"
 
 
 def _model(labels: Mapping[str, str]) -> ServedModel:

@@ -7,6 +7,7 @@ was asked, since addresses are used again. Keeps nothing between rounds.
 import asyncio
 from collections.abc import Mapping
 from datetime import datetime
+from types import MappingProxyType
 from typing import Any, Final, Protocol
 
 import aiohttp
@@ -23,6 +24,8 @@ READ_TIMEOUT: Final = 2.0
 """Seconds for one pod's page, connection included."""
 PAGE_LIMIT: Final = 4 * 1024 * 1024
 """Bytes of one page: about 3,000 features with 13 bins."""
+WITHOUT_BINS: Final[Mapping[str, str]] = {metric_names.BINS_HEADER: metric_names.BINS_NONE}
+"""Headers for whoever reads no bins: so a table of any width can be rolled out."""
 AT_ONCE: Final = 16
 """Pods read at the same time for one target."""
 
@@ -42,22 +45,32 @@ class HttpPages:
     """Pages over HTTP with limits on time and size; redirects are refused."""
 
     def __init__(
-        self, session: aiohttp.ClientSession, *, timeout: float = READ_TIMEOUT, limit: int = PAGE_LIMIT
+        self,
+        session: aiohttp.ClientSession,
+        *,
+        timeout: float = READ_TIMEOUT,
+        limit: int = PAGE_LIMIT,
+        headers: Mapping[str, str] = MappingProxyType({}),
     ) -> None:
         self._session = session
+        self._headers = headers
         self._timeout = aiohttp.ClientTimeout(total=timeout)
         self._limit = limit
 
     async def get(self, url: str) -> str:
         try:
-            async with self._session.get(url, timeout=self._timeout, allow_redirects=False) as answer:
+            async with self._session.get(
+                url, headers=self._headers, timeout=self._timeout, allow_redirects=False
+            ) as answer:
                 if answer.status != 200:
                     raise PageError(f"answered HTTP {answer.status}")
                 body = bytearray()
                 async for chunk in answer.content.iter_chunked(64 * 1024):
                     body += chunk
                     if len(body) > self._limit:
-                        raise PageError(f"page is larger than {self._limit} bytes")
+                        raise PageError(
+                            f"page is larger than {self._limit} bytes: a table of fewer columns makes a smaller one"
+                        )
         except TimeoutError as error:
             raise PageError(f"no answer within {self._timeout.total:g} s") from error
         except aiohttp.ClientConnectionError as error:
@@ -111,7 +124,11 @@ class PodSource:
         try:
             async with gate:
                 text = await self._pages.get(f"http://{host_of(_status(pod)['podIP'])}:{self._port}/metrics")
-            counters = exposition.parse(text, self._series)
+            if len(text) <= exposition.REMEMBERED_SIZE:
+                counters = exposition.parse(text, self._series)
+            else:
+                # The page of a wide table takes long enough for everybody else to notice.
+                counters = await asyncio.to_thread(exposition.parse, text, self._series)
         except PageError as error:
             return PodFailure(name, uid, str(error))
         except exposition.UnusablePage as error:

@@ -348,3 +348,16 @@ def test_more_trials_after_success_resume_the_search_experiment_37(lab: Lab) -> 
     assert lab.status["summary"]["trials"] == "6/6"
     assert lab.status["model"]["digest"] == candidate(5)
     assert len(lab.jobs.started) == len(set(lab.jobs.started))
+
+
+@pytest.mark.parametrize(("columns", "told"), [(3000, 0), (4200, 1)])
+def test_table_too_wide_for_a_drift_monitor_is_told_once_at_inspection_with_what_to_do(
+    lab: Lab, columns: int, told: int
+) -> None:
+    lab.jobs.programs.inspect = lambda task: replace(inspected(task), columns=columns)
+    lab.apply(search())
+    lab.settle()
+    notes = [event.note for event in lab.events.seen if event.reason == "WideTable"]
+    assert len(notes) == told
+    assert all("spec.data has 4200 columns" in note and "leave columns out" in note for note in notes)
+    assert lab.ready[1] == "Succeeded"

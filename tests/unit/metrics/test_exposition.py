@@ -3,8 +3,9 @@
 import pytest
 
 from modelcycle.metrics.exposition import UnusablePage, parse
-from modelcycle.metrics.port import RunId, Series
+from modelcycle.metrics.port import DRIFT_SERIES, ROLLOUT_SERIES, RunId, Series, SeriesSet
 from modelcycle_bundle import metric_names
+from modelcycle_serving.exposition import labelled
 
 PAGE = """\
 # HELP modelcycle_requests_total Inference requests answered.
@@ -69,3 +70,19 @@ def test_refuses_a_page_that_is_not_exact_engineering_51(old: str, new: str, sai
     assert old in PAGE
     with pytest.raises(UnusablePage, match=said.replace("+", r"\+")):
         parse(PAGE.replace(old, new))
+
+
+NAMES = ["Temp\r\n(degC)", "a\x85b", "a\u2028b", "a\x0bb\x0cc\x1dd", '\\"n\\n{}=,', "a } 7\n# b", " ", ""]
+
+
+@pytest.mark.parametrize("series", [DRIFT_SERIES, ROLLOUT_SERIES], ids=["drift", "rollout"])
+def test_line_break_in_the_name_of_a_column_stops_no_reader(series: SeriesSet) -> None:
+    lines = [
+        f"{metric_names.FEATURE}{labelled({'feature': name, 'bin': 'b00', 'profile': 'abc'})} {at}"
+        for at, name in enumerate(NAMES)
+    ]
+    own = parse(PAGE + "".join(f"{line}\n" for line in lines), series)
+    wide = {labels.labels[1]: n for labels, n in own.counts.items() if labels.metric == metric_names.FEATURE}
+    assert {name: wide.get(name) for name in NAMES} == (
+        {name: at for at, name in enumerate(NAMES)} if series is DRIFT_SERIES else dict.fromkeys(NAMES)
+    )

@@ -1,12 +1,22 @@
 """The page that the model server writes is the page that the operator reads: same names, exact counts, sums that agree."""
 
+from collections.abc import Awaitable, Callable
+
+import aiohttp
+import aiohttp.test_utils
 import numpy as np
+import pytest
+from aiohttp import web
 
 from modelcycle.drift.consistency import ROWS, feature_bins, mismatches, total_requests
 from modelcycle.metrics.exposition import parse
-from modelcycle.metrics.port import RunId, ServedModel
+from modelcycle.metrics.pods import WITHOUT_BINS, HttpPages, PageError
+from modelcycle.metrics.port import ROLLOUT_SERIES, RunId, Series, ServedModel
+from modelcycle_bundle import metric_names
 from modelcycle_bundle.outputs import ValueOutputs
 from modelcycle_bundle.profile import build
+from modelcycle_bundle.traffic import Traffic
+from modelcycle_serving.arm_counters import ArmCounters
 from modelcycle_serving.counters import Counters, inputs_hash, outputs_hash
 from modelcycle_serving.model import Model
 from modelcycle_serving.oip import Signature
@@ -37,3 +47,49 @@ def test_operator_reads_what_the_server_counts() -> None:
     assert {name: sum(bins.values()) for name, bins in table.items()} == {"mean radius": 40, 'odd "name"\\': 40}
     assert table["mean radius"]["missing"] == 3
     assert mismatches(page.counts) == ()
+
+
+COLUMNS = 4200
+
+
+@pytest.fixture(scope="module")
+def wide() -> Counters:
+    """What a model with so many columns counts, one of them named over two lines."""
+    names = [f"spectrum[{at}] in counts per second" for at in range(COLUMNS - 1)] + ["Temp\r\n(degC)"]
+    rng = np.random.default_rng(7)
+    outputs = ValueOutputs(rng.normal(size=100).astype(np.float32))
+    profile = build(names, rng.normal(size=(100, COLUMNS)).astype(np.float32), outputs)
+    signature = Signature(tuple(names), (), accepts_missing=True)
+    return Counters(Model("sha256:" + "0" * 64, signature, profile, b"", lambda rows: {}, 0.0, 0.0), "r", "uid-1", 1.0)
+
+
+async def test_table_of_4200_columns_can_be_rolled_out(wide: Counters) -> None:
+    arms = ArmCounters()
+    arms.apply(Traffic("aabbcc-00000001", 1, 500, "10.0.0.1:80", 1.0))
+    arms.count("aabbcc-00000001", "stable", "late")
+
+    async def page(request: web.Request) -> web.Response:
+        is_short = request.headers.get(metric_names.BINS_HEADER) == metric_names.BINS_NONE
+        own = wide.exposition_without_bins() if is_short else wide.exposition()
+        return web.Response(body=own + arms.exposition())
+
+    async with aiohttp.test_utils.TestServer(_application(page)) as server, aiohttp.ClientSession() as session:
+        with pytest.raises(PageError, match="larger than 4194304 bytes: a table of fewer columns"):
+            await HttpPages(session, timeout=60).get(str(server.make_url("/metrics")))
+        text = await HttpPages(session, timeout=60, headers=WITHOUT_BINS).get(str(server.make_url("/metrics")))
+    assert len(text) < 16 * 1024
+    read = parse(text, ROLLOUT_SERIES)
+    assert read.run == RunId("uid-1", 1.0)
+    assert read.counts[Series(metric_names.ARM_REQUESTS, ("aabbcc-00000001", "stable", "late"))] == 1
+
+
+def test_page_of_an_earlier_image_has_all_bins_and_is_read_for_a_rollout_all_the_same(wide: Counters) -> None:
+    assert parse(wide.exposition().decode(), ROLLOUT_SERIES) == parse(
+        wide.exposition_without_bins().decode(), ROLLOUT_SERIES
+    )
+
+
+def _application(page: Callable[[web.Request], Awaitable[web.Response]]) -> web.Application:
+    application = web.Application()
+    application.router.add_get("/metrics", page)
+    return application

@@ -47,6 +47,17 @@ def scraped(server: rig.Server, accept: str) -> rig.Answer:
         return client.answer()
 
 
+def test_page_without_bins_is_the_same_page_but_for_its_bins(server: rig.Server) -> None:
+    with rig.Client(server.metrics_port) as client:
+        whole = client.get("/metrics").body.decode()
+        header = f"{metric_names.BINS_HEADER}: {metric_names.BINS_NONE}"
+        client.send(f"GET /metrics HTTP/1.1\r\nHost: t\r\n{header}\r\n\r\n".encode())
+        short = client.answer().body.decode()
+    bins = tuple(f"{start}{name}" for name in metric_names.BINS for start in ("", "# HELP ", "# TYPE "))
+    assert short == "".join(line for line in whole.splitlines(keepends=True) if not line.startswith(bins))
+    assert metric_names.FEATURE in whole
+
+
 @pytest.mark.parametrize(
     ("accept", "media"),
     [
