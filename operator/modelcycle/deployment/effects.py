@@ -13,7 +13,8 @@ from modelcycle.api.modeldeployment import Spec
 from modelcycle.deployment import manifests
 from modelcycle.deployment.compare import holds
 from modelcycle.deployment.repairs import Altered, put_back
-from modelcycle.deployment.retention import by_worth
+from modelcycle.deployment.resize import is_resize, resized
+from modelcycle.deployment.retention import by_worth, is_outgrown
 from modelcycle.deployment.revision import Target
 from modelcycle.deployment.status import RevisionRef, State
 from modelcycle.deployment.traffic import instructions, is_told
@@ -126,6 +127,10 @@ def _render(world: World, ref: RevisionRef) -> Mapping[str, Any] | None:
     target = world.target
     if not isinstance(target, Target) or target.hash != ref.revision:
         return None
+    stable = world.state.stable
+    stored = world.revisions.get(stable.revision) if stable else None
+    if stored and is_resize(world, stable, target) and not is_by_server_image(stored, world.defaults.image):
+        return resized(stored, target)
     return manifests.pod_template(world.name, world.uid, ref.revision, target, world.defaults)
 
 
@@ -148,7 +153,9 @@ def _prune(world: World, spec: Spec, state: State) -> Iterable[Action]:
     busy = {revision for revision, live in world.deployments.items() if live.replicas > 0}
     busy |= {pod.revision for pod in (*world.pods, *world.ending)}
     idle = (set(world.deployments) | set(world.revisions)) - kept - busy
-    for revision in by_worth(world, state, idle)[spec.history_limit :]:
+    outgrown = {revision for revision in idle if is_outgrown(world, state, revision)}
+    beyond = by_worth(world, state, idle - outgrown)[spec.history_limit :]
+    for revision in (*beyond, *sorted(outgrown)):
         if revision in world.deployments:
             yield _delete(world, DEPLOYMENT, world.deployments[revision].child)
         if revision in world.revisions:

@@ -75,7 +75,7 @@ def selector(owner: str, revision: str) -> dict[str, str]:
 
 def pod_template(owner: str, uid: str, revision: str, target: Target, defaults: PodDefaults) -> Json:
     """The pod template of a revision. The operator's own image verifies, whichever serves; only it may write what is served."""
-    resources = _resources(target.requests, target.limits)
+    wanted = resources(target.requests, target.limits)
     claim = _PVC.match(target.uri)
     volumes: list[Json] = [
         {"name": "bundle", "emptyDir": {"sizeLimit": "3Gi"}},
@@ -111,8 +111,8 @@ def pod_template(owner: str, uid: str, revision: str, target: Target, defaults: 
                     "labelSelector": {"matchLabels": selector(owner, revision)},
                 }
             ],
-            "initContainers": [_fetch_container(target, defaults.image, resources, claim.group(1) if claim else None)],
-            "containers": [_server_container(target, revision, target.image or defaults.image, resources)],
+            "initContainers": [_fetch_container(target, defaults.image, wanted, claim.group(1) if claim else None)],
+            "containers": [_server_container(target, revision, target.image or defaults.image, wanted)],
             "volumes": volumes,
         },
     }
@@ -196,7 +196,7 @@ def _probe(path: str, period: int, timeout: int, failures: int) -> Json:
     }
 
 
-def _resources(requests: Mapping[str, str] | None, limits: Mapping[str, str] | None) -> Json:
+def resources(requests: Mapping[str, str] | None, limits: Mapping[str, str] | None) -> Json:
     """The user's values; a default only for a resource that the user names in neither list, so that defaults never contradict."""
     named = set(requests or ()) | set(limits or ())
     wanted: Json = {"requests": dict(requests or {}), "limits": dict(limits or {})}

@@ -15,6 +15,7 @@ from modelcycle.api.rollout import Analysis, Approval, OnInconclusive, Pause, Se
 from modelcycle.deployment.commands import is_approved
 from modelcycle.deployment.counting import Fit, fit, is_fit_settled, is_overdue, is_read, is_read_since
 from modelcycle.deployment.intent import ALL, rollout_id
+from modelcycle.deployment.resize import is_resize
 from modelcycle.deployment.status import Canary, Grounds, Promotion, Retiring, RevisionRef, Stage, State
 from modelcycle.deployment.traffic import is_applied
 from modelcycle.deployment.transition import Happening, Transition, capacity, is_ready, is_return, label, step_of
@@ -63,7 +64,7 @@ def is_direct(spec: Spec, stable: RevisionRef | None) -> bool:
 
 def is_approval_missing(world: World, spec: Spec, state: State) -> bool:
     """Whether the canary waits for somebody's word."""
-    if spec.approval is Approval.NONE or state.canary is None:
+    if spec.approval is Approval.NONE or state.canary is None or is_resize(world, state.stable, world.target):
         return False
     if spec.approval is Approval.GIT:
         return spec.model.digest is None
@@ -211,6 +212,8 @@ def is_form_unknown(world: World, state: State, canary: Canary) -> bool:
     """Whether a canary that takes over without steps waits for the first reading of its inputs and answers."""
     if state.stable is None or canary.grounds is not Grounds.READY or is_return(state, canary):
         return False
+    if is_resize(world, state.stable, world.target):
+        return False
     return not is_fit_settled(world, canary.ref.revision, state.stable.revision)
 
 
@@ -245,8 +248,8 @@ def _promote(world: World, spec: Spec, done: Transition, canary: Canary) -> Tran
     intent = state.traffic
     if old is not None and intent.share == ALL:
         intent = intent.changed(world.now, close=True)
-    promoted = replace(
-        state, stable=new, canary=None, retiring=leaving, history=(*state.history, entry), traffic=intent
-    )
+    # Other resources are no other revision: who served, and when it was decided, stays what it was.
+    history = state.history if old and old.number == new.number else (*state.history, entry)
+    promoted = replace(state, stable=new, canary=None, retiring=leaving, history=history, traffic=intent)
     note = f"{label(new)} has {spec.server.replicas} Ready replicas; the Service moves to it"
     return done.to(promoted, Happening("Promoted", "Promote", note))

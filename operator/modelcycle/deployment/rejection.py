@@ -49,8 +49,9 @@ def with_editions(world: World, state: State) -> State:
 def standing_rejection(world: World, state: State, target: Target) -> Rejection | None:
     """The rejection that keeps the target from being tried, None when there is none or it no longer holds."""
     wanted = target.hash
+    serves = state.stable is not None and state.stable.digest == target.digest
     for item in state.rejected:
-        same_model = item.reason in ANSWER_REASONS and item.ref.digest == target.digest
+        same_model = item.reason in ANSWER_REASONS and item.ref.digest == target.digest and not serves
         if item.ref.revision != wanted and not same_model:
             continue
         retrusted = item.reason in TRUST_REASONS and item.trust != world.trust.hash

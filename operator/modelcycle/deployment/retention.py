@@ -27,3 +27,11 @@ def by_worth(world: World, state: State, idle: Iterable[str]) -> list[str]:
         return rank, -number, revision
 
     return sorted(idle, key=worth)
+
+
+def is_outgrown(world: World, state: State, revision: str) -> bool:
+    """Whether it is stable's own revision at a size that stable no longer has: made again from stable's template when asked for."""
+    stored, stable = world.revisions.get(revision), state.stable
+    if stored is None or stable is None or revision == stable.revision:
+        return False
+    return (stored.number, stored.digest) == (stable.number, stable.digest)

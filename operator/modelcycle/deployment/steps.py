@@ -14,6 +14,7 @@ from modelcycle.deployment.manifests import deployment_name
 from modelcycle.deployment.progress import is_direct, progress, repeat
 from modelcycle.deployment.rejection import standing_rejection, with_editions
 from modelcycle.deployment.requests import execute
+from modelcycle.deployment.resize import is_resize
 from modelcycle.deployment.revision import Target
 from modelcycle.deployment.rollback import look, refuse_misfit, roll_back
 from modelcycle.deployment.startup import hold_unseen, judge_pods
@@ -134,10 +135,12 @@ def _start(world: World, spec: Spec, done: Transition) -> Transition:
         return done
     if standing_rejection(world, state, target) or not can_start(world, state, wanted):
         return done
-    ref = RevisionRef(wanted, _number(world, state, wanted), target.digest, target.uri)
+    is_resized = is_resize(world, state.stable, target)
+    number = state.stable.number if state.stable and is_resized else _number(world, state, wanted)
+    ref = RevisionRef(wanted, number, target.digest, target.uri)
     warm = state.retiring is not None and state.retiring.ref.revision == wanted
     rollout = rollout_id(world.uid, wanted, world.now, state.traffic.seq)
-    direct = warm or is_direct(spec, state.stable)  # what served a moment ago needs no evidence
+    direct = warm or is_resized or is_direct(spec, state.stable)  # what serves, or did a moment ago, needs no evidence
     canary = Canary(
         ref,
         world.now,

@@ -25,13 +25,14 @@ Quantities = Mapping[str, str]
 def is_by_server_image(stored: RevisionView, operators_image: str) -> bool:
     """Whether an image of a user's choice decides what this revision takes for verified."""
     annotations = (stored.template.get("metadata") or {}).get("annotations") or {}
-    fetch = _fetch_container(stored.template)
+    fetch = fetch_container(stored.template)
     if annotations.get(ANNOTATION_VERIFIER) == OPERATORS_IMAGE or fetch.get("image") == operators_image:
         return False
     return all(target.hash != stored.child.revision for target in _without_image(stored, fetch))
 
 
-def _fetch_container(template: Mapping[str, Any]) -> Mapping[str, Any]:
+def fetch_container(template: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The fetch step of a stored template."""
     containers = (template.get("spec") or {}).get("initContainers") or ()
     return next((one for one in containers if one.get("name") == FETCH_CONTAINER), {})
 
@@ -41,11 +42,11 @@ def _without_image(stored: RevisionView, fetch: Mapping[str, Any]) -> Iterator[T
     sources: Sequence[Mapping[str, Any]] = fetch.get("envFrom") or ({},)
     secret = (sources[0].get("secretRef") or {}).get("name")
     secrets = (secret, None) if secret == DEFAULT_STORE_SECRET else (secret,)
-    for name, (requests, limits) in product(secrets, _resources(fetch.get("resources") or {})):
+    for name, (requests, limits) in product(secrets, possible_resources(fetch.get("resources") or {})):
         yield Target(stored.uri, stored.digest, name, None, requests, limits)
 
 
-def _resources(rendered: Mapping[str, Quantities]) -> Iterator[tuple[Quantities | None, Quantities | None]]:
+def possible_resources(rendered: Mapping[str, Quantities]) -> Iterator[tuple[Quantities | None, Quantities | None]]:
     """What the user may have named, with and without the defaults that look the same."""
     requests, limits = rendered.get("requests") or {}, rendered.get("limits") or {}
     cpu = requests.get("cpu") == DEFAULT_CPU and "cpu" not in limits
