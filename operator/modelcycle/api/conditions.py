@@ -24,6 +24,9 @@ class Outcome(StrEnum):
     """Will not get there without a person or a change in Git: Ready is False, Stalled is True."""
 
 
+SUMMARY_TYPES: Final = frozenset(outcome.value for outcome in Outcome)
+
+
 @dataclass(frozen=True, slots=True)
 class Condition:
     """One domain condition beside the three of kstatus."""
@@ -55,6 +58,22 @@ def build(
     order = {str(c.get("type")): at for at, c in enumerate(previous)}
     ordered = sorted(wanted, key=lambda c: (order.get(c.type, len(order)), c.type))
     return [_render(c, before.get(c.type), generation, now) for c in ordered]
+
+
+def answered(
+    status: Mapping[str, Any], outcome: Outcome, reason: str, message: str, *, generation: int, now: datetime
+) -> dict[str, Any]:
+    """`status` with another answer to "is it done?"; domain conditions stay."""
+    before = status.get("conditions", ())
+    domain = [
+        Condition(c["type"], c["status"] == "True", c["reason"], c["message"])
+        for c in before
+        if c["type"] not in SUMMARY_TYPES
+    ]
+    built = build(
+        before, outcome=outcome, reason=reason, message=message, generation=generation, now=now, domain=domain
+    )
+    return {**status, "conditions": built}
 
 
 def _render(condition: Condition, before: Mapping[str, Any] | None, generation: int, now: datetime) -> dict[str, Any]:

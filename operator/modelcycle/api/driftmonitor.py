@@ -50,6 +50,8 @@ class MonitorReason(StrEnum):
     """A counter ran backwards within its epoch, or bins do not add up to rows; the pod is left out."""
     SUSPENDED = "Suspended"
     """`spec.suspend` is true: nothing is read."""
+    NEWER_STATE = "NewerState"
+    """A newer operator wrote the status; this one changes nothing."""
     WRITE_REFUSED = "WriteRefused"
     """The API server refuses a change that the operator has to make: quota, policy, rights or schema."""
     NAME_TAKEN = "NameTaken"

@@ -44,6 +44,8 @@ class ExperimentReason(StrEnum):
     """The spec contradicts itself in a way that the schema cannot see."""
     FORBIDDEN_SECRET = "ForbiddenSecret"
     """A store secret is the signing key's Secret: a trial would reach the key."""
+    NEWER_STATE = "NewerState"
+    """A newer operator wrote the status; this one changes nothing."""
     WRITE_REFUSED = "WriteRefused"
     """The API server refuses a change that the operator has to make: quota, policy, rights or schema."""
     NAME_TAKEN = "NameTaken"

@@ -109,6 +109,8 @@ class DeploymentReason(StrEnum):
     """What the operator writes to a child comes back changed, or is undone again and again; the message names the fields."""
     INVALID_SPEC = "InvalidSpec"
     """The spec does not parse; the message names the field."""
+    NEWER_STATE = "NewerState"
+    """A newer operator wrote the status; this one changes nothing."""
     WRITE_REFUSED = "WriteRefused"
     """The API server refuses a change that the operator has to make: quota, policy, rights or schema."""
     NAME_TAKEN = "NameTaken"

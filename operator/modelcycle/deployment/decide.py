@@ -15,6 +15,7 @@ from modelcycle.api.modeldeployment import Spec
 from modelcycle.api.rollout import Pause, SetWeight, Shadow
 from modelcycle.deployment.counting import FIT_BOUND
 from modelcycle.deployment.effects import altered, effects, lingers, shares
+from modelcycle.deployment.hold import hold
 from modelcycle.deployment.progress import APPLY_BOUND
 from modelcycle.deployment.report import render
 from modelcycle.deployment.revision import Target
@@ -41,7 +42,7 @@ LOOK_AGAIN: Final = {
 def decide(world: World) -> Plan:
     """What to do now, and when to look again."""
     if world.newer_state:
-        return Plan()
+        return hold(world)
     if world.spec is None:
         problem = world.target if isinstance(world.target, Unresolved) else None
         text = problem.message if problem else "the spec cannot be read"

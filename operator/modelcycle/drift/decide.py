@@ -5,10 +5,10 @@ between the two changes nothing that is counted or judged. Outages hold: without
 """
 
 from dataclasses import replace
-from typing import Final
+from typing import Any, Final
 
 from modelcycle.api.conditions import Outcome
-from modelcycle.api.driftmonitor import STATE_VERSION, MonitorReason
+from modelcycle.api.driftmonitor import STATE_VERSION, Monitor, MonitorReason
 from modelcycle.drift import alarms, announce, findings, history, retrain, status, windows
 from modelcycle.drift import ledger as ledgers
 from modelcycle.drift.history import Live
@@ -16,6 +16,7 @@ from modelcycle.drift.ledger import Book
 from modelcycle.drift.retrain import RetrainStep
 from modelcycle.drift.status import Finding
 from modelcycle.drift.world import MonitorWorld
+from modelcycle.engine import newer
 from modelcycle.engine.plan import Action, Apply, Create, Plan, WriteStatus
 from modelcycle.kube import kinds
 
@@ -27,7 +28,7 @@ def decide(world: MonitorWorld) -> Plan:
     """The plan for `world`."""
     monitor = world.monitor
     if monitor.state_version > STATE_VERSION:
-        return Plan()
+        return Plan(newer.held(kinds.DRIFT_MONITOR, _metadata(monitor), monitor.status, STATE_VERSION, world.now))
     before = world.stored.book if world.stored else Book()
     refusal = _refusal(world)
     if refusal:
@@ -48,6 +49,16 @@ def decide(world: MonitorWorld) -> Plan:
     if said is None:
         return Plan(actions, requeue_after=again)
     return Plan((*actions, *_status_actions(world, after, said, step)), requeue_after=again)
+
+
+def _metadata(monitor: Monitor) -> dict[str, Any]:
+    return {
+        "namespace": monitor.namespace,
+        "name": monitor.name,
+        "uid": monitor.uid,
+        "resourceVersion": monitor.resource_version,
+        "generation": monitor.generation,
+    }
 
 
 def _next(world: MonitorWorld, before: Book) -> tuple[Book, RetrainStep | None]:

@@ -10,11 +10,10 @@ from datetime import datetime
 from typing import Any, Final
 
 from modelcycle.api import conditions
-from modelcycle.api.conditions import Condition, Outcome
+from modelcycle.api.conditions import SUMMARY_TYPES, Outcome
 from modelcycle.engine.plan import Action, Key, Plan, WriteStatus
 
 REASON: Final = "WriteRefused"
-SUMMARY_TYPES: Final = frozenset({"Ready", Outcome.RECONCILING.value, Outcome.STALLED.value})
 
 
 class Refusals:
@@ -41,17 +40,8 @@ class Refusals:
 
 def stalled(status: Mapping[str, Any], message: str, generation: int, now: datetime) -> dict[str, Any]:
     """`status` with its summary conditions saying that the API server refuses a change; domain conditions stay."""
-    before = status.get("conditions", ())
-    domain = [
-        Condition(c["type"], c["status"] == "True", c["reason"], c["message"])
-        for c in before
-        if c["type"] not in SUMMARY_TYPES
-    ]
     said = f"the API server refuses a change: {message}"
-    built = conditions.build(
-        before, outcome=Outcome.STALLED, reason=REASON, message=said, generation=generation, now=now, domain=domain
-    )
-    return {**status, "conditions": built}
+    return conditions.answered(status, Outcome.STALLED, REASON, said, generation=generation, now=now)
 
 
 def _told(action: Action, message: str, now: datetime) -> Action:

@@ -20,6 +20,7 @@ from modelcycle.api.experiment import (
     canonical,
     parse,
 )
+from modelcycle.engine import newer
 from modelcycle.engine.plan import Action, Apply, Create, Emit, EventType, Plan, WriteStatus
 from modelcycle.experiment import acceptance, comparison, manifests, retention, sealing, status, tasks, tidying, trials
 from modelcycle.experiment import inspection as inspections
@@ -83,8 +84,7 @@ class Verdict:
 def decide(world: World) -> Plan:
     """The plan for this world."""
     if world.status.get("stateVersion", STATE_VERSION) > STATE_VERSION:
-        note = f"status.stateVersion {world.status['stateVersion']} is newer than this operator knows: holding"
-        return Plan((_event(world, EventType.WARNING, "NewerState", note),))
+        return Plan(newer.held(EXPERIMENT, world.obj["metadata"], world.status, STATE_VERSION, world.now))
     try:
         spec = parse(world.obj)
         if len(canonical(world.obj["spec"]).encode()) > SPEC_LIMIT:

@@ -384,10 +384,3 @@ async def test_kept_revision_comes_back_with_its_own_template() -> None:
     assert (lab.serving, lab.status["stable"]["number"]) == ("a", 1)
     images = {d["spec"]["template"]["spec"]["containers"][0]["image"] for d in lab.kube.find(DEPLOYMENT, NAMESPACE)}
     assert images == {IMAGE}
-
-
-async def test_state_of_a_newer_operator_is_held() -> None:
-    lab = await serving()
-    lab.kube.set_status(MODEL_DEPLOYMENT, NAMESPACE, NAME, {**lab.status, "stateVersion": 3})
-    lab.apply(model=model("b"), server={"replicas": 2})
-    assert await lab.quiet() == []

@@ -212,12 +212,15 @@ async def test_too_many_series_are_refused_in_words(plant: Plant) -> None:
     assert plant.kube.find(kinds.CONFIG_MAP, "plant-7") == []
 
 
-async def test_status_of_a_newer_operator_is_left_alone(plant: Plant) -> None:
+async def test_status_of_a_newer_operator_is_left_alone_and_said(plant: Plant) -> None:
     plant.apply()
     plant.deploy()
-    plant.kube.set_status(kinds.DRIFT_MONITOR, "plant-7", "scrap", {"stateVersion": 3})
+    plant.kube.set_status(kinds.DRIFT_MONITOR, "plant-7", "scrap", {"stateVersion": 3, "windows": 7})
     await plant.look(0)
-    assert plant.status == {"stateVersion": 3}
+    await plant.look(1)
+    assert (plant.status["stateVersion"], plant.status["windows"]) == (3, 7)
+    assert plant.reason == ("False", "NewerState")
+    assert [event.reason for event in plant.events] == ["NewerState"]
 
 
 async def test_conflicting_write_of_a_second_operator_is_refused_not_added_engineering_39(plant: Plant) -> None:

@@ -115,14 +115,24 @@ def test_fixed_and_searched_parameter_is_an_invalid_spec(lab: Lab) -> None:
     assert "max_depth" in lab.ready[2]
 
 
-def test_newer_status_is_held(lab: Lab) -> None:
+def test_newer_status_is_held_and_said(lab: Lab) -> None:
     lab.apply(search())
     lab.reconcile()
     newer = {**lab.status, "stateVersion": 2}
     lab.kube.set_status(EXPERIMENT, KEY.namespace, KEY.name, newer)
     lab.apply(search(maxTrialCount=9, parallelTrialCount=9))
     lab.reconcile()
-    assert lab.status == newer
+    lab.reconcile()
+    assert {**lab.status, "conditions": [], "observedGeneration": 0} == {
+        **newer,
+        "conditions": [],
+        "observedGeneration": 0,
+    }
+    assert (lab.stalled, lab.ready[1], [e.reason for e in lab.events.seen].count("NewerState")) == (
+        True,
+        "NewerState",
+        1,
+    )
     assert lab.job_names() == ["inspect", "t0", "t1"]
 
 
