@@ -25,9 +25,12 @@ FLAGS: Final[Mapping[str, tuple[str, str]]] = {
     "--watch-namespace": ("MODELCYCLE_WATCH_NAMESPACE", "the only namespace to work in; default: all"),
     "--allowed-server-images": (
         "MODELCYCLE_ALLOWED_SERVER_IMAGES",
-        "comma-separated patterns for spec.server.image; default: *",
+        "comma-separated patterns that spec.server.image has to match one of; default: *",
     ),
-    "--pod-user": ("MODELCYCLE_POD_USER", "user and group of the pods that are made, or none; default: 65532"),
+    "--pod-user": (
+        "MODELCYCLE_POD_USER",
+        "user, group and fsGroup of the pods we make, or `platform` to leave them to its admission; default: 65532",
+    ),
     "--extra-estimators": ("MODELCYCLE_EXTRA_ESTIMATORS", "comma-separated estimators allowed beside scikit-learn's"),
     "--http-port": ("MODELCYCLE_HTTP_PORT", "port of /healthz, /readyz and /metrics"),
     "--workers": ("MODELCYCLE_WORKERS", "reconciliations at a time"),
