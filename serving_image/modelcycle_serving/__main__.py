@@ -13,6 +13,7 @@ from pathlib import Path
 import uvloop
 
 from modelcycle_bundle import credentials, layout
+from modelcycle_bundle.listening import EVERYWHERE
 from modelcycle_bundle.metric_names import METRICS_PORT, SERVING_PORT
 from modelcycle_bundle.traffic import VOLUME_DIR, VOLUME_FILE
 from modelcycle_serving import logs
@@ -112,7 +113,7 @@ def _add_serving_flags(parser: argparse.ArgumentParser, environment: Mapping[str
     defaults, drain = Limits(), DrainPolicy()
     add = parser.add_argument
     add("--bundle", type=Path, default=Path(layout.BUNDLE_MOUNT), help="folder that holds model/ (default %(default)s)")
-    add("--host", default="0.0.0.0", help="address to listen on (default %(default)s)")
+    add("--host", default=EVERYWHERE, help="address to listen on (default: all, IPv4 and IPv6)")
     add("--http-port", type=int, default=SERVING_PORT, help="inference and health; 0 picks one (default %(default)s)")
     add(
         "--metrics-port",

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 import numpy as np
 
 from modelcycle_bundle.failures import EXIT_FAILED, Failure, FailureClass, FailureReason
+from modelcycle_bundle.listening import EVERYWHERE, listening
 from modelcycle_bundle.traffic import Traffic
 from modelcycle_serving import __version__, oip, termination
 from modelcycle_serving import model as models
@@ -129,7 +130,9 @@ async def serve(config: Config) -> int:
             await _listen(config.host, config.metrics_port, metrics, app.metrics, _not_counted, None),
         ]
     except OSError as error:
-        return _fail(config, FailureReason.INTERNAL, f"cannot listen on {config.host}: {error.strerror}")
+        return _fail(
+            config, FailureReason.INTERNAL, f"cannot listen on {config.host or 'all addresses'}: {error.strerror}"
+        )
     ports = [server.sockets[0].getsockname()[1] for server in servers]
     log.info("listening", extra={"host": config.host, "http_port": ports[0], "metrics_port": ports[1]})
     tasks = [asyncio.create_task(each.keep_sweeping()) for each in (serving, metrics)]
@@ -176,10 +179,8 @@ async def _listen(
     loop = asyncio.get_running_loop()
     return await loop.create_server(
         lambda: HttpProtocol(connections, handler, refused, loop.time),
-        host,
-        port,
+        sock=listening(host, port, BACKLOG),
         backlog=BACKLOG,
-        reuse_address=True,
         ssl=None if tls is None else tls.listening,
         ssl_handshake_timeout=None if tls is None else HANDSHAKE_SECONDS,
         ssl_shutdown_timeout=None if tls is None else SHUTDOWN_SECONDS,
@@ -246,7 +247,7 @@ def _feedback(config: Config, model: models.Model, revision: str, keys: "KeyFile
 
 
 def _announce(config: Config, model: models.Model, port: int, seconds: float) -> None:
-    host = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(config.host, config.host)
+    host = {EVERYWHERE: "127.0.0.1", "0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(config.host, config.host)
     url = f"{'http' if config.tls is None else 'https'}://{host}:{port}{oip.model_path(config.model_name)}/infer"
     example = oip.example_request(model.signature).decode()
     options = "" if config.tls is None else " -k"

@@ -263,6 +263,7 @@ def service(namespace: str, owner: str, uid: str, revision: str) -> Json:
         "metadata": _metadata(namespace, owner, uid, owner, child_labels("server", LABEL_DEPLOYMENT, owner)),
         "spec": {
             "selector": selector(owner, revision),
+            "ipFamilyPolicy": "PreferDualStack",
             "ports": [{"name": "http", "port": SERVICE_PORT, "protocol": "TCP", "targetPort": SERVING_PORT}],
         },
     }
@@ -276,6 +277,7 @@ def door(namespace: str, owner: str, uid: str, revision: str) -> Json:
         "metadata": _metadata(namespace, owner, uid, door_name(owner, uid, revision), labels),
         "spec": {
             "selector": selector(owner, revision),
+            "ipFamilyPolicy": "PreferDualStack",
             "ports": [{"name": "http", "port": DOOR_PORT, "protocol": "TCP", "targetPort": SERVING_PORT}],
         },
     }

@@ -11,6 +11,9 @@ from typing import Final
 
 from aiohttp import web
 
+from modelcycle_bundle.listening import EVERYWHERE, listening
+
+BACKLOG: Final = 128
 PROBE_SECONDS: Final = 1.0
 LAG_LIMIT: Final = 10.0
 
@@ -47,11 +50,11 @@ class HealthServer:
         app.router.add_get("/metrics", self._answer_metrics)
         return app
 
-    async def start(self, port: int, host: str = "0.0.0.0") -> int:
+    async def start(self, port: int) -> int:
         """Listen; the port listened on (`port` 0: any free one). Raises OSError when it is taken."""
         self._runner = web.AppRunner(self.application(), access_log=None, shutdown_timeout=1.0)
         await self._runner.setup()
-        await web.TCPSite(self._runner, host, port).start()
+        await web.SockSite(self._runner, listening(EVERYWHERE, port, BACKLOG)).start()
         bound: int = self._runner.addresses[0][1]
         return bound
 

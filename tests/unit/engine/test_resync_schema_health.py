@@ -116,16 +116,17 @@ async def test_the_gate_opens_when_the_last_crd_comes() -> None:
     assert await gate.check() is None
 
 
-async def fetch(port: int, path: str) -> tuple[int, str]:
-    async with aiohttp.ClientSession() as session, session.get(f"http://127.0.0.1:{port}{path}") as answer:
+async def fetch(port: int, path: str, host: str = "127.0.0.1") -> tuple[int, str]:
+    async with aiohttp.ClientSession() as session, session.get(f"http://{host}:{port}{path}") as answer:
         return answer.status, await answer.text()
 
 
 async def test_endpoints_say_what_is_wrong() -> None:
     server = HealthServer(ready=[lambda: None, lambda: "CRDOutdated: x"], exposition=lambda: b"metric 1\n")
-    port = await server.start(0, "127.0.0.1")
+    port = await server.start(0)
     try:
         assert await fetch(port, "/healthz") == (200, "ok\n")
+        assert await fetch(port, "/healthz", "[::1]") == (200, "ok\n")
         assert await fetch(port, "/readyz") == (503, "CRDOutdated: x\n")
         assert await fetch(port, "/metrics") == (200, "metric 1\n")
     finally:

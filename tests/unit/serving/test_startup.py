@@ -5,6 +5,7 @@ import shlex
 import shutil
 import subprocess
 import sys
+import urllib.request
 from collections.abc import Callable
 from pathlib import Path
 
@@ -129,3 +130,11 @@ def test_termination_message_is_cut_to_its_limit() -> None:
         assert parsed is not None
         assert text.startswith(parsed.message)
         assert len(parsed.message) > 200
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "[::1]"])
+def test_server_and_metrics_answer_on_both_families_unless_told_otherwise(bundles: dict[str, Path], host: str) -> None:
+    with rig.serving(bundles["classes"], "--host", "") as server:
+        for port, path in ((server.http_port, "/v2/health/ready"), (server.metrics_port, "/metrics")):
+            with urllib.request.urlopen(f"http://{host}:{port}{path}", timeout=10) as answer:
+                assert answer.status == 200
