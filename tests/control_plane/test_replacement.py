@@ -21,9 +21,10 @@ SELECTED = "modelcycle.dev/revision"
 class Hand:
     """Reconciles by hand and lets every pod become Ready."""
 
-    def __init__(self, kube: Kube, namespace: str) -> None:
+    def __init__(self, kube: Kube, namespace: str, **settings_of_users: Any) -> None:
         self.kube, self.namespace = kube, namespace
-        settings = Settings("t", "localhost/serving@sha256:" + "1" * 64, operator_namespace=namespace)
+        image = "localhost/serving@sha256:" + "1" * 64
+        settings = Settings("t", image, operator_namespace=namespace, **settings_of_users)
         self.reconciler = DeploymentReconciler(kube, settings, {})
         self.executor = Executor(kube, Silent())
 

@@ -54,6 +54,18 @@ def operator_rules(objects: list[dict[str, Any]]) -> list[dict[str, Any]]:
     ]
 
 
+def test_component_for_platforms_leaves_every_user_id_to_them(tmp_path: Path) -> None:
+    shutil.copytree(ROOT / "manifests", tmp_path / "manifests")
+    overlay = tmp_path / "manifests" / "overlays" / "ours"
+    overlay.mkdir()
+    body = {"resources": ["../../base"], "components": ["../../components/platform-ids"]}
+    (overlay / "kustomization.yaml").write_text(yaml.safe_dump(body))
+    rendered = render(overlay)
+    assert find(rendered, "ConfigMap", "modelcycle-settings")["data"]["MODELCYCLE_POD_USER"] == "platform"
+    pod = find(rendered, "Deployment", "modelcycle-operator")["spec"]["template"]["spec"]
+    assert pod["securityContext"] == {"runAsNonRoot": True, "seccompProfile": {"type": "RuntimeDefault"}}
+
+
 def test_no_rule_has_a_wildcard_or_a_secret(base: list[dict[str, Any]]) -> None:
     for rule in rules(base):
         assert "*" not in [*rule["apiGroups"], *rule["resources"], *rule["verbs"]]
