@@ -48,7 +48,7 @@ async def _waiting_world(replicas: int) -> World:
         Settings("t", lab.serving_image),
         Key("ModelDeployment", NAMESPACE, "scrap"),
         lab.now,
-        lambda key, spec, state: Reading(lab.arms.latest(key)),
+        lambda key, spec, state, ready: Reading(lab.arms.latest(key)),
     )
     assert world is not None
     assert world.state.canary is not None

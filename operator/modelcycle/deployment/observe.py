@@ -52,7 +52,7 @@ from modelcycle.kube.kinds import (
     Kind,
 )
 from modelcycle.kube.names import LABEL_DEPLOYMENT, LABEL_LINEAGE
-from modelcycle.kube.pods import has_ended
+from modelcycle.kube.pods import has_ended, is_ready
 from modelcycle.kube.port import Kube, Object
 from modelcycle.metrics.port import Samples
 from modelcycle.settings import Settings
@@ -70,7 +70,7 @@ class Reading:
     problem: str | None = None
 
 
-Read = Callable[[Key, Spec | None, State], Reading]
+Read = Callable[[Key, Spec | None, State, frozenset[str]], Reading]
 """Gives the latest reading of a key, and says to the sampler whether the key's pods are to be read."""
 
 
@@ -89,7 +89,7 @@ async def observe(kube: Kube, settings: Settings, key: Key, now: datetime, read:
         wanted.add(target.hash)
     children = await _Children.read(kube, key, metadata["uid"], wanted)
     trust = await kube.get(CONFIG_MAP, settings.operator_namespace, TRUST_CONFIG_MAP)
-    reading = read(key, spec, state)
+    reading = read(key, spec, state, frozenset(pod["metadata"]["uid"] for pod in children.pods if is_ready(pod)))
     deployments = [deployment_view(item) for item in children.ours(DEPLOYMENT)]
     stored = sorted((revision_view(item) for item in children.ours(CONTROLLER_REVISION)), key=lambda view: view.form)
     revisions = {view.child.revision: view for view in stored}

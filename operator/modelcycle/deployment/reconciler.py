@@ -47,7 +47,7 @@ class DeploymentReconciler:
         name = (((obj.get("spec") or {}).get("model") or {}).get("experimentRef") or {}).get("name")
         return [Key(EXPERIMENT.kind, obj["metadata"]["namespace"], name)] if name else []
 
-    def _read(self, key: Key, spec: Spec | None, state: State) -> Reading:
+    def _read(self, key: Key, spec: Spec | None, state: State, ready: frozenset[str]) -> Reading:
         """The latest reading. Pods are read while there are two arms to compare, or a share that has to arrive."""
         if spec is None or state.canary is None or state.stable is None:
             self._forget(key)
@@ -59,7 +59,7 @@ class DeploymentReconciler:
             return Reading(problem=f"this operator has no source {source}: set MODELCYCLE_PROMETHEUS_URL")
         interval = spec.canary.analysis.interval.total_seconds()
         counted = state.analysis.last_look_at if state.analysis else None
-        sampler.track(key, SampleTarget(key.namespace, key.name, interval, keep_gone_after=counted))
+        sampler.track(key, SampleTarget(key.namespace, key.name, interval, keep_gone_after=counted, ready=ready))
         return Reading(sampler.latest(key), sampler.problem(key))
 
     def _forget(self, key: Key, but: Source | None = None) -> None:

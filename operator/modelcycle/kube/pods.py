@@ -25,6 +25,12 @@ def container_security() -> dict[str, Any]:
     }
 
 
+def is_ready(pod: Mapping[str, Any]) -> bool:
+    """Whether a pod runs and its readiness says that it answers."""
+    conditions = (pod.get("status") or {}).get("conditions") or ()
+    return not has_ended(pod) and any(c["type"] == "Ready" and c["status"] == "True" for c in conditions)
+
+
 def has_ended(pod: Mapping[str, Any]) -> bool:
     """Whether a pod will never run again: evicted, lost with its node, or done.
 

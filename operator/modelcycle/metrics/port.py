@@ -139,6 +139,8 @@ class Target:
     """Seconds between the starts of two rounds."""
     keep_gone_after: datetime | None = None
     """Runs that were gone at or before this moment are forgotten; None keeps all."""
+    ready: frozenset[str] = frozenset()
+    """Uids of pods that answer now: a new one among them is read at once, not when the interval is over."""
 
 
 class SourceUnavailable(Exception):

@@ -17,6 +17,8 @@ Key = TypeVar("Key", bound=Hashable)
 
 ROUND_TIMEOUT: Final = 30.0
 """Seconds for one whole round; each pod has its own, shorter limit."""
+FIRST_WAIT: Final = 1.0
+"""Seconds from a round that found no counts to the next; twice as many each time, up to the interval."""
 
 _log = logging.getLogger(__name__)
 
@@ -39,20 +41,21 @@ class Sampler(Generic[Key]):
         self._enqueue: Callable[[Key], None] | None = None
 
     def track(self, key: Key, target: Target) -> None:
-        """Read `target` for `key` from now on. Another deployment begins anew; another interval holds at once and keeps what is known."""
+        """Read `target` for `key` from now on.
+
+        Another deployment begins again; another interval, or a pod that has become Ready, is read at once and keeps what is known.
+        """
         before = self._targets.get(key)
         if before and (before.namespace, before.deployment) != (target.namespace, target.deployment):
             self.forget(key)
-        elif before and before.interval != target.interval and (task := self._tasks.pop(key, None)):
-            task.cancel()
+        elif before and (before.interval != target.interval or target.ready - before.ready):
+            self._stop(key)
         self._targets[key] = target
         self._start(key)
 
     def forget(self, key: Key) -> None:
         """Stop reading for `key` and drop what is known."""
-        task = self._tasks.pop(key, None)
-        if task:
-            task.cancel()
+        self._stop(key)
         for kept in (self._targets, self._samples, self._problems):
             kept.pop(key, None)
 
@@ -83,15 +86,29 @@ class Sampler(Generic[Key]):
         if self._enqueue is not None and key not in self._tasks:
             self._tasks[key] = asyncio.create_task(self._read_forever(key, self._enqueue), name=f"sampler {key}")
 
+    def _stop(self, key: Key) -> None:
+        if task := self._tasks.pop(key, None):
+            task.cancel()
+
     async def _read_forever(self, key: Key, enqueue: Callable[[Key], None]) -> None:
-        loop = asyncio.get_running_loop()
+        loop, without_counts = asyncio.get_running_loop(), 0
         while True:
             began = loop.time()
             await self._read_once(key)
             enqueue(key)
             # At least a tenth of the interval of rest, so that slow pods cannot make a busy loop.
+            without_counts = 0 if self._has_counts(key) else without_counts + 1
             interval = self._targets[key].interval
+            if without_counts:
+                interval = min(interval, FIRST_WAIT * 2 ** min(without_counts - 1, 16))
             await asyncio.sleep(max(interval - (loop.time() - began), interval / 10))
+
+    def _has_counts(self, key: Key) -> bool:
+        """Whether the last round read any pod."""
+        samples = self._samples.get(key)
+        return (
+            key not in self._problems and samples is not None and any(r.gone_at is None for r in samples.runs.values())
+        )
 
     async def _read_once(self, key: Key) -> None:
         target = self._targets[key]

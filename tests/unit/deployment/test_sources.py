@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 
+from fakes.canary_lab import started
 from fakes.deployment_lab import NAME, NAMESPACE, Lab, digest, model
 from fakes.workloads import Behaviour
 from modelcycle.api.modeldeployment import SpecError, parse
@@ -149,3 +150,15 @@ async def test_unusable_spec_is_stalled_and_clears() -> None:
     lab.apply(model=model("a"))
     await lab.run(seconds=8)
     assert lab.reason == "Serving"
+
+
+async def test_the_sampler_is_told_which_pods_answer_so_that_a_ready_canary_is_read_at_once() -> None:
+    lab = await started(rate=0.0)
+    lab.behaviours[digest("b")] = Behaviour.SLOW
+    await lab.run(seconds=6)
+    assert lab.arms.tracked is not None
+    serving = lab.arms.tracked.ready
+    assert len(serving) == 2
+    lab.behaviours[digest("b")] = Behaviour.HEALTHY
+    await lab.run(seconds=6, until=lambda: lab.arms.tracked is not None and len(lab.arms.tracked.ready) == 3)
+    assert lab.arms.tracked.ready > serving

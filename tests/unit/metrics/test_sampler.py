@@ -3,11 +3,13 @@
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Callable
+from dataclasses import replace
 from datetime import datetime
 
 import pytest
 
 from fakes.counting_pods import BASE, ROWS, CountingPod, at, take
+from modelcycle.metrics import sampler as samplers
 from modelcycle.metrics.port import Round, SourceUnavailable, Target
 from modelcycle.metrics.sampler import Sampler
 
@@ -120,3 +122,53 @@ async def test_forgotten_key_is_not_read_any_more(running: Running) -> None:
     await running.until(lambda: running.enqueued.count("other") >= others + 5)
     assert running.enqueued.count("m") == seen
     assert running.sampler.latest("m") is None
+
+
+HOUR = Target("plant-7", "scrap", 3600.0)
+
+
+async def test_a_monitor_applied_together_with_its_target_is_looked_at_when_the_pods_run_and_not_after_its_interval(
+    running: Running, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(samplers, "FIRST_WAIT", 0.01)
+    pods, running.source.pods = running.source.pods, []
+    running.sampler.track("m", HOUR)
+    await running.until(lambda: len(running.enqueued) >= 2)
+    running.source.pods = pods
+    await running.until(lambda: bool((samples := running.sampler.latest("m")) and samples.runs))
+    seen = running.source.rounds
+    await asyncio.sleep(0.1)
+    assert running.source.rounds == seen, "with counts the interval holds"
+
+
+async def test_an_outage_is_asked_after_less_and_less_often(monkeypatch: pytest.MonkeyPatch) -> None:
+    waits: list[float] = []
+
+    async def sleep(seconds: float) -> None:
+        if seconds:
+            waits.append(round(seconds))
+        if len(waits) == 8:
+            raise asyncio.CancelledError
+
+    made = Running()
+    made.source.failure = SourceUnavailable("pods could not be listed")
+    made.sampler._targets["m"] = Target("plant-7", "scrap", 60.0)
+    monkeypatch.setattr("asyncio.sleep", sleep)
+    with contextlib.suppress(asyncio.CancelledError):
+        await made.sampler._read_forever("m", made.enqueue)
+    assert waits == [1, 2, 4, 8, 16, 32, 60, 60]
+
+
+async def test_a_canary_whose_pod_becomes_ready_is_read_at_once_and_not_after_one_interval(running: Running) -> None:
+    running.sampler.track("m", replace(HOUR, ready=frozenset({"a"})))
+    await running.until(lambda: len(running.enqueued) == 1)
+    running.source.pods.append(CountingPod("b", BASE))
+    for _ in range(3):  # reconciliations that see the same pods ask for nothing more
+        running.sampler.track("m", replace(HOUR, ready=frozenset({"a", "b"})))
+        await running.until(lambda: len(running.enqueued) == 2)
+    samples = running.sampler.latest("m")
+    assert samples is not None
+    assert {run.pod_uid for run in samples.runs} == {"a", "b"}
+    running.sampler.track("m", replace(HOUR, ready=frozenset({"b"})))
+    await asyncio.sleep(0.05)
+    assert len(running.enqueued) == 2
