@@ -84,6 +84,17 @@ class InspectTask:
 
 
 @dataclass(frozen=True, slots=True)
+class ColumnNote:
+    """What `inspect` has to say of one feature column. No cell of the data."""
+
+    name: str
+    missing: int
+    """Rows without a value."""
+    constant: bool
+    """It has one value, or none: nothing can be learned from it."""
+
+
+@dataclass(frozen=True, slots=True)
 class InspectResult:
     """What `inspect` saw. Exactly the fields known are set; `failure` says what stopped it, after the key was looked at."""
 
@@ -98,6 +109,10 @@ class InspectResult:
     data_uri: str | None = None
     """Where the table lies when the task's URI is a `latest.json`."""
     failure: Failure | None = None
+    column_notes: tuple[ColumnNote, ...] | None = None
+    """Of the columns that there is something to say of, in the table's order; too large for a termination message."""
+    more: str | None = None
+    """Set in a termination message only: the log has the whole result (factlines)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,6 +145,8 @@ class TrialResult:
     data_digest: str | None = None
     rows: int | None = None
     failure: Failure | None = None
+    more: str | None = None
+    """Set in a termination message only: the log has the whole result (factlines)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,6 +193,8 @@ class SealResult:
     removal_problem: str | None = None
     """Why not all of them were."""
     failure: Failure | None = None
+    more: str | None = None
+    """Set in a termination message only: the log has the whole result (factlines)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -219,6 +238,8 @@ class CompareResult:
     rows: int | None = None
     """Hold-out rows that both answered."""
     failure: Failure | None = None
+    more: str | None = None
+    """Set in a termination message only: the log has the whole result (factlines)."""
 
 
 @dataclass(frozen=True, slots=True)

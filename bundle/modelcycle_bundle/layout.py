@@ -3,6 +3,7 @@
 Owns every file name, mount path and object key that two programs agree on. Does no I/O.
 """
 
+import hashlib
 from typing import Final
 
 MODEL_DIR: Final = "model"
@@ -59,6 +60,11 @@ def candidate_prefix(experiment_uid: str, index: int, attempt: int = 0) -> str:
     A repeated attempt writes beside its predecessor: puts are create-only.
     """
     return f"{CANDIDATES_DIR}/{experiment_uid}/{index}" + (f"-{attempt}" if attempt else "")
+
+
+def inspection_file(data_digest: str, report: bytes) -> str:
+    """Name of a report of `inspect` below the output URI, by the data and by its own content: puts are create-only."""
+    return f"inspections/{data_digest.replace(':', '-', 1)}/{hashlib.sha256(report).hexdigest()[:16]}.json"
 
 
 def provenance_file(experiment_uid: str, index: int) -> str:

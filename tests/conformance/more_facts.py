@@ -72,6 +72,16 @@ async def test_replace_needs_the_version_read(kube: Kube, namespace: str) -> Non
         await kube.replace(LEASE, namespace, body)
 
 
+async def test_the_log_of_a_missing_pod_is_not_found(kube: Kube, namespace: str) -> None:
+    with pytest.raises(NotFound):
+        await kube.log(namespace, "none", "main", 10, 1000)
+
+
+async def test_a_pod_without_a_node_has_no_log(kube: Kube, others: Others, namespace: str) -> None:
+    await others.create(POD, namespace, pod("p"))
+    assert await kube.log(namespace, "p", "main", 10, 1000) == ""
+
+
 async def test_a_pod_annotation_is_patched_alone(kube: Kube, others: Others, namespace: str) -> None:
     made = await others.create(POD, namespace, pod("p"))
     after = await kube.patch_pod_annotation(namespace, "p", uid(made), "modelcycle.dev/traffic", "1")

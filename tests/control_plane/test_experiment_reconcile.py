@@ -61,7 +61,7 @@ class Runner:
                 continue
             container = pod["spec"]["containers"][0]
             text = next(e["value"] for e in container["env"] if e["name"] == layout.TASK_ENV)
-            _, message = self.programs.run(TaskKind(container["args"][0]), text)
+            _, message, _ = self.programs.run(TaskKind(container["args"][0]), text)
             ended = {"exitCode": 0, "reason": "Completed", "message": message}
             state = {"name": "main", "image": "i", "imageID": "i@sha256:1", "ready": False, "restartCount": 0}
             body = {"phase": "Succeeded", "containerStatuses": [{**state, "state": {"terminated": ended}}]}

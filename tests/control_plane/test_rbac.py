@@ -65,6 +65,7 @@ ALLOWED: list[Question] = [
     *[("patch", f"{kind}/status") for kind in OURS],
     *[(verb, child) for child in CHILDREN for verb in ("get", "list", "watch", "create", "patch", "delete")],
     *[(verb, "pods") for verb in ("get", "list", "watch", "patch")],
+    ("get", "pods/log"),
     *[(verb, "events.events.k8s.io") for verb in ("get", "create", "patch")],
     ("get", "customresourcedefinitions.apiextensions.k8s.io"),
     ("get", "namespaces"),

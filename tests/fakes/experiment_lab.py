@@ -23,6 +23,7 @@ from modelcycle.engine.plan import Emit, Key
 from modelcycle.experiment.reconciler import ExperimentReconciler
 from modelcycle.kube.errors import ApiError
 from modelcycle.kube.kinds import CONFIG_MAP, EXPERIMENT, JOB, MODEL_DEPLOYMENT
+from modelcycle.kube.names import COMPONENT
 from modelcycle.settings import Settings
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
@@ -205,4 +206,8 @@ class Lab:
 
     def ledger(self) -> list[str]:
         """All ledger lines."""
-        return [one for m in self.kube.find(CONFIG_MAP) for one in m["data"]["trials.jsonl"].splitlines()]
+        return [
+            one
+            for m in self.kube.find(CONFIG_MAP, None, {COMPONENT: "ledger"})
+            for one in m["data"]["trials.jsonl"].splitlines()
+        ]

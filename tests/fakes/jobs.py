@@ -4,6 +4,7 @@ What a task comes to is a function of the task (`Programs`). Owns pods and Job s
 their pods by the garbage collection of `MemoryKube`.
 """
 
+import io
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
@@ -29,8 +30,8 @@ from modelcycle_bundle.contract import (
     TrialResult,
     TrialTask,
     from_json,
-    to_json,
 )
+from modelcycle_training.reporting import JsonLines, termination_message
 
 DATA_DIGEST = "sha256:" + "d" * 64
 KEY_HINT = "a" * 64
@@ -78,8 +79,8 @@ class Programs:
 
     compare: Callable[[CompareTask], CompareResult | str] = compared
 
-    def run(self, kind: TaskKind, text: str) -> tuple[int, str]:
-        """Exit code and termination message of a task."""
+    def run(self, kind: TaskKind, text: str) -> tuple[int, str, str]:
+        """Exit code, termination message and log of a task."""
         result: Any
         if kind is TaskKind.INSPECT:
             result = self.inspect(from_json(InspectTask, text))
@@ -92,12 +93,18 @@ class Programs:
         else:
             result = self.collect(from_json(CollectTask, text))
         if isinstance(result, str):
-            return 0, result
+            return 0, result, ""
         failure = result.failure
         if failure is None or failure.failure_class is FailureClass.METRICS:
-            return 0, to_json(result)
+            return 0, *_told(result)
         retry = failure.failure_class is FailureClass.INFRASTRUCTURE
-        return EXIT_RETRY if retry else EXIT_FAILED, to_json(result)
+        return EXIT_RETRY if retry else EXIT_FAILED, *_told(result)
+
+
+def _told(result: Any) -> tuple[str, str]:
+    log = io.StringIO()
+    JsonLines("fake", log).facts(result)
+    return termination_message(result).decode(), log.getvalue()
 
 
 @dataclass
@@ -110,6 +117,8 @@ class JobController:
     """`image` or `node`: why the pod of this Job cannot start; `run`: it runs on."""
     needs: Mapping[TaskKind, int] = field(default_factory=dict)
     """Gibibytes that a program needs: with a smaller limit the kernel kills it."""
+    message_room: int = 4096
+    """Bytes of a termination message that the kubelet keeps: containers of one pod share 12 KiB."""
     lose_pods: bool = False
     """Ended pods vanish before anybody has read them."""
     started: list[str] = field(default_factory=list)
@@ -167,7 +176,9 @@ class JobController:
         if self.needs.get(kind, 0) > int(container["resources"]["limits"]["memory"].removesuffix("Gi")):
             code, terminated = 137, {"exitCode": 137, "reason": "OOMKilled"}
         else:
-            code, message = self.programs.run(kind, text)
+            code, message, log = self.programs.run(kind, text)
+            self.kube.logs[job["metadata"]["namespace"], pod["metadata"]["name"]] = log
+            message = message[: self.message_room]
             terminated = {"exitCode": code, "message": message, "reason": "Completed" if code == 0 else "Error"}
         status = {"name": "main", "imageID": "localhost/t@sha256:1", "state": {"terminated": terminated}}
         namespace, name = job["metadata"]["namespace"], pod["metadata"]["name"]

@@ -27,6 +27,8 @@ Place = tuple[str, str, str, str]
 
 WITHOUT_STATUS: Final = frozenset({kinds.CONFIG_MAP, kinds.CONTROLLER_REVISION, kinds.EVENT, kinds.LEASE})
 WITHOUT_GENERATION: Final = WITHOUT_STATUS | {kinds.SERVICE, kinds.NAMESPACE}
+POD_LOG: Final = Kind("", "v1", "pods/log", "PodLog")
+"""For hooks on reads: not a kind of its own."""
 START: Final = datetime(2026, 1, 1, tzinfo=UTC)
 
 
@@ -50,6 +52,10 @@ class MemoryKube:
         """A mutating admission policy: changes the object of a write in place, before it is stored."""
         self.writes: list[Write] = []
         """Every write that reached the store through the port, in order, also those that changed nothing."""
+        self.logs: dict[tuple[str, str], str] = {}
+        """Namespace and pod to what its container has written."""
+        self.log_reads: list[str] = []
+        """Pods whose logs were asked for."""
         self._entries: dict[Place, _Entry] = {}
         self._revision = 0
         self._made = 0
@@ -143,6 +149,13 @@ class MemoryKube:
         field_ownership.take(owners, FIELD_MANAGER, entry.body, after)
         changed = self._commit(entry, after, owners)
         return self._end(write, entry.body, changed=changed)
+
+    async def log(self, namespace: str, pod: str, container: str, tail_lines: int, limit_bytes: int) -> str:
+        self.before_read(Read(POD_LOG, namespace, pod))
+        self.log_reads.append(pod)
+        self._existing(kinds.POD, namespace, pod)
+        lines = self.logs.get((namespace, pod), "").splitlines(keepends=True)[-tail_lines:]
+        return "".join(lines).encode()[:limit_bytes].decode(errors="replace")
 
     async def delete(self, kind: Kind, namespace: str, name: str, uid: str) -> None:
         write = self._begin(Verb.DELETE, kind, namespace, name)

@@ -37,6 +37,7 @@ known: dict[type, st.SearchStrategy[Any]] = {
     contract.DataRef: data_refs,
     contract.Trainer: trainers,
     contract.Failure: failures,
+    contract.ColumnNote: st.builds(contract.ColumnNote, texts, st.integers(), constant=st.booleans()),
     contract.AttemptRange: st.builds(contract.AttemptRange, st.integers(), st.integers(), st.integers()),
 }
 KINDS = (

@@ -11,12 +11,14 @@ from modelcycle.api.driftmonitor import MonitorCondition, MonitorReason
 from modelcycle.api.experiment import ExperimentCondition, ExperimentReason
 from modelcycle.api.modeldeployment import DeploymentCondition, DeploymentReason
 from modelcycle.drift.retrain import RetrainReason
+from modelcycle.jobs.facts import FactsReason
 
 DOCS = Path(__file__).parents[2] / "docs"
 PAGES: list[tuple[str, str, type[StrEnum]]] = [
     ("experiment.md", "Reasons", ExperimentReason),
     ("experiment.md", "Conditions", ExperimentCondition),
     ("experiment.md", "Acceptance", AcceptanceReason),
+    ("experiment.md", "Facts", FactsReason),
     ("modeldeployment.md", "Reasons", DeploymentReason),
     ("modeldeployment.md", "Conditions", DeploymentCondition),
     ("driftmonitor.md", "Reasons", MonitorReason),

@@ -4,16 +4,21 @@ Owns the facts of key and data. Never runs an estimator, and never tells more of
 """
 
 from dataclasses import dataclass, replace
+from typing import Final
+
+import numpy as np
 
 from modelcycle_bundle import layout
-from modelcycle_bundle.contract import DataRef, Failure, FailureReason, InspectResult, InspectTask
-from modelcycle_bundle.store import StoreError, open_store
+from modelcycle_bundle.contract import ColumnNote, DataRef, Failure, FailureReason, InspectResult, InspectTask, to_json
+from modelcycle_bundle.store import AlreadyThere, StoreError, open_store
 from modelcycle_training import data
 from modelcycle_training.context import Context
 from modelcycle_training.data import Data
 from modelcycle_training.failures import TaskFailed
 from modelcycle_training.signing_key import read_key
 from modelcycle_training.table import Table, read_table
+
+MAX_NOTES: Final = 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +45,32 @@ def inspect(task: InspectTask, context: Context) -> InspectResult:
     if facts.table is not None:
         table = facts.table
         result = replace(result, rows=table.rows, columns=table.columns, labelled_rows=int(table.labelled.sum()))
+        result = replace(result, column_notes=_notes(table) or None)
+    if result.failure is None and task.output_uri is not None:
+        _store(task.output_uri, result, context)
     return result
+
+
+def _notes(table: Table) -> tuple[ColumnNote, ...]:
+    notes = []
+    for at, name in enumerate(table.features):
+        cells = table.values[:, at]
+        known = cells[~np.isnan(cells)]
+        note = ColumnNote(name, len(cells) - len(known), len(known) == 0 or bool((known == known[0]).all()))
+        notes += [note] if note.missing or note.constant else []
+    return tuple(notes[:MAX_NOTES])
+
+
+def _store(uri: str, result: InspectResult, context: Context) -> None:
+    """A copy beside the candidates, for those who come when the cluster's is gone. Not having it is no failure of the data."""
+    report = to_json(result).encode()
+    path = layout.inspection_file(result.data_digest or "", report)
+    try:
+        open_store(uri, context.env, missing=FailureReason.MODEL_NOT_FOUND).put_new(path, report)
+    except AlreadyThere:
+        return
+    except StoreError as error:
+        context.log("report not stored", path=path, message=error.failure.message)
 
 
 def _key_facts(context: Context) -> InspectResult:

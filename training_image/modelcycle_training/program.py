@@ -32,7 +32,7 @@ from modelcycle_bundle.contract import (
 )
 from modelcycle_training.context import Context
 from modelcycle_training.failures import TaskFailed, failed
-from modelcycle_training.reporting import TERMINATION_LOG_ENV, Log, Result, write_termination_message
+from modelcycle_training.reporting import TERMINATION_LOG_ENV, JsonLines, Result, write_termination_message
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +51,7 @@ _PROGRAMS: Final = {
 }
 
 
-def run(kind: TaskKind, env: Mapping[str, str], key_dir: Path, log: Log) -> int:
+def run(kind: TaskKind, env: Mapping[str, str], key_dir: Path, log: JsonLines) -> int:
     """Carry out the task of `layout.TASK_ENV`, write the termination message, return the exit code. Never raises."""
     result = _result(kind, env, Context(env, key_dir, log))
     failure = result.failure
@@ -59,6 +59,10 @@ def run(kind: TaskKind, env: Mapping[str, str], key_dir: Path, log: Log) -> int:
         log("done")
     else:
         log("failed", failure=failure.failure_class, reason=failure.reason, message=failure.message)
+    try:
+        log.facts(result)
+    except (OSError, ValueError) as error:
+        log("facts not written", error=type(error).__name__)
     path = Path(env.get(TERMINATION_LOG_ENV, layout.TERMINATION_MESSAGE_PATH))
     try:
         write_termination_message(result, path)

@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final, Protocol, TextIO
 
-from modelcycle_bundle import layout
+from modelcycle_bundle import factlines, layout
 from modelcycle_bundle.contract import (
     CompareResult,
     Failure,
@@ -25,6 +25,7 @@ from modelcycle_bundle.contract import (
 Result = TrialResult | InspectResult | SealResult | CompareResult
 
 TERMINATION_LOG_ENV: Final = "MODELCYCLE_TERMINATION_LOG"
+MORE: Final = "log"
 _MESSAGE_LENGTHS: Final = (1000, 400, 120)
 
 
@@ -47,6 +48,12 @@ class JsonLines:
         self.stream.write(json.dumps(line, separators=(",", ":")) + "\n")
         self.stream.flush()
 
+    def facts(self, result: Result) -> None:
+        """The whole result in lines of their own. Raises ValueError when it is too large; the termination message stands then."""
+        # In one write, behind a line break: what user code prints at the same time must not get between.
+        self.stream.write("".join(f"\n{line}" for line in factlines.lines(to_json(result))) + "\n")
+        self.stream.flush()
+
 
 def write_termination_message(result: Result, path: Path) -> None:
     """Raises OSError."""
@@ -55,15 +62,18 @@ def write_termination_message(result: Result, path: Path) -> None:
 
 def termination_message(result: Result, limit: int = layout.TERMINATION_MESSAGE_LIMIT) -> bytes:
     """The result as JSON of at most `limit` bytes: shortens the failure's message first, drops metrics but the objective last."""
-    encoded = b""
+    encoded, whole = b"", to_json(result)
     for smaller in _ever_smaller(result):
-        encoded = to_json(smaller).encode()
+        is_whole = to_json(smaller) == whole
+        encoded = to_json(smaller if is_whole else dataclasses.replace(smaller, more=MORE)).encode()
         if len(encoded) <= limit:
             return encoded
     raise ValueError(f"a result of {len(encoded)} bytes cannot be told in {limit}")
 
 
 def _ever_smaller(result: Result) -> Iterator[Result]:
+    if isinstance(result, InspectResult):
+        result = dataclasses.replace(result, column_notes=None)
     yield result
     for length in _MESSAGE_LENGTHS:
         if result.failure is not None:

@@ -7,7 +7,9 @@ from modelcycle.api.driftmonitor import Monitor
 from modelcycle.drift import retrain_manifests as manifests
 from modelcycle.drift.retrain import RetrainWorld
 from modelcycle.drift.retrain_state import RetrainState
+from modelcycle.jobs import facts, logs
 from modelcycle.jobs.manifests import JobDefaults
+from modelcycle.jobs.records import TaskRecord, TaskState
 from modelcycle.jobs.views import JobView, controller_of, is_controlled_by, job_views
 from modelcycle.kube.kinds import EXPERIMENT, JOB, POD
 from modelcycle.kube.names import LABEL_LINEAGE, LABEL_MONITOR
@@ -51,6 +53,17 @@ async def _lineage(kube: Kube, monitor: Monitor, template: Object) -> tuple[Obje
     return tuple(known.values())
 
 
+async def _with_facts(
+    kube: Kube, monitor: Monitor, look: TaskRecord, views: tuple[JobView, ...]
+) -> tuple[JobView, ...]:
+    """The present look's Job with the whole of its result. Nothing of it is kept: the new Experiment inspects the same data."""
+    if look.state is not TaskState.RUNNING:
+        return views
+    unread = [view for view in views if view.attempt == look.attempt and facts.has_more(view)]
+    told = await logs.read(kube, monitor.namespace, unread)
+    return facts.with_documents(views, {one.job: one.document for one in told})
+
+
 async def _jobs(kube: Kube, monitor: Monitor, state: RetrainState) -> tuple[tuple[JobView, ...], str | None]:
     """The monitor's Jobs with their pods, and who has the name of the present look when it is not us."""
     just_ended = state.asked is not None and not state.asked.seen
@@ -60,7 +73,7 @@ async def _jobs(kube: Kube, monitor: Monitor, state: RetrainState) -> tuple[tupl
     # Jobs before pods: a Job that is listed as ended has a final pod.
     jobs = await kube.list(JOB, monitor.namespace, labels)
     pods = await kube.list(POD, monitor.namespace, labels)
-    views = job_views(monitor.uid, jobs, pods)
+    views = await _with_facts(kube, monitor, state.look, job_views(monitor.uid, jobs, pods))
     name = manifests.look_name(monitor, state.look.attempt)
     if any(view.name == name for view in views):
         return views, None

@@ -100,6 +100,6 @@ def _claims(spec: ExperimentSpec, order: JobOrder) -> dict[str, bool]:
     if other is not None:
         claims[other] = False
     if output is not None:
-        writable = order.kind in (TaskKind.TRIAL, TaskKind.SEAL)
+        writable = order.kind in (TaskKind.INSPECT, TaskKind.TRIAL, TaskKind.SEAL)
         claims[output] = claims.get(output, False) or writable
     return claims

@@ -1,9 +1,10 @@
 """Reads everything that a decision about an Experiment needs, live. Decides nothing."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
+from typing import Any, Final
 
 from modelcycle.api import acceptance
 from modelcycle.engine.beside import Beside
@@ -11,11 +12,17 @@ from modelcycle.engine.plan import Create, Key
 from modelcycle.experiment import ledger
 from modelcycle.experiment.decide import creations, decide
 from modelcycle.experiment.world import Occupied, World
-from modelcycle.jobs.views import controller_of, is_controlled_by, job_views
+from modelcycle.jobs import facts, logs
+from modelcycle.jobs.records import TaskState, read_task
+from modelcycle.jobs.views import JobView, controller_of, is_controlled_by, job_views
 from modelcycle.kube.kinds import CONFIG_MAP, EXPERIMENT, JOB, MODEL_DEPLOYMENT, POD
-from modelcycle.kube.names import LABEL_EXPERIMENT
+from modelcycle.kube.names import LABEL_EXPERIMENT, component_of
 from modelcycle.kube.port import Kube, Object
 from modelcycle.settings import Settings
+from modelcycle_bundle.contract import TaskKind
+
+RECORDS: Final = {TaskKind.INSPECT: "inspection", TaskKind.COMPARE: "comparison", TaskKind.SEAL: "sealing"}
+"""Where status keeps what a Job of a task came to."""
 
 
 async def observe(kube: Kube, settings: Settings, beside: Beside, key: Key, now: datetime) -> World | None:
@@ -31,12 +38,19 @@ async def observe(kube: Kube, settings: Settings, beside: Beside, key: Key, now:
     )
     uid = obj["metadata"]["uid"]
 
+    views, kept, pages = job_views(uid, jobs, pods), _kept(uid, maps), await beside.run(key, lambda: _pages(uid, maps))
+    documents = {one.job: one.document for one in kept}
+    told = await logs.read(kube, key.namespace, _unread(obj.get("status") or {}, views, pages, documents))
+    documents |= {one.job: one.document for one in told}
+
     def assembled() -> tuple[World, Sequence[Create]]:
         world = World(
             now=now,
             obj=obj,
-            jobs=job_views(uid, jobs, pods),
-            pages=_pages(uid, maps),
+            jobs=facts.with_documents(views, documents),
+            kept=kept,
+            told=told,
+            pages=pages,
             training_image=settings.training_image,
             pod_user=settings.pod_user,
             extra_estimators=settings.extra_estimators,
@@ -55,8 +69,32 @@ async def _compared(kube: Kube, obj: Object) -> Object | None:
     return await kube.get(MODEL_DEPLOYMENT, obj["metadata"]["namespace"], named.deployment) if named else None
 
 
+def _kept(uid: str, maps: Sequence[Object]) -> tuple[facts.Kept, ...]:
+    ours = (m for m in maps if is_controlled_by(m, uid) and component_of(m) == facts.COMPONENT)
+    return tuple(facts.kept(config_map) for config_map in ours)
+
+
+def _unread(
+    status: Mapping[str, Any],
+    jobs: Sequence[JobView],
+    pages: Sequence[ledger.Page],
+    documents: Mapping[str, str],
+) -> tuple[JobView, ...]:
+    """Jobs whose log is read now: not those whose facts are kept or whose result is recorded."""
+    recorded = {entry.trial for page in pages for entry in page.entries}
+
+    def is_awaited(job: JobView) -> bool:
+        if job.task in (TaskKind.TRIAL, TaskKind.COLLECT):
+            return job.trial not in recorded
+        record = read_task(status.get(RECORDS[job.task]))
+        return record is not None and record.attempt == job.attempt and record.state is TaskState.RUNNING
+
+    return tuple(job for job in jobs if facts.has_more(job) and job.name not in documents and is_awaited(job))
+
+
 def _pages(uid: str, maps: Sequence[Object]) -> tuple[ledger.Page, ...]:
-    ours = sorted((m for m in maps if is_controlled_by(m, uid)), key=lambda m: str(m["metadata"]["name"]))
+    pages = (m for m in maps if is_controlled_by(m, uid) and component_of(m) != facts.COMPONENT)
+    ours = sorted(pages, key=lambda m: str(m["metadata"]["name"]))
     return tuple(ledger.page(number, config_map) for number, config_map in enumerate(ours))
 
 

@@ -7,6 +7,7 @@ from typing import Any
 
 from modelcycle.api.edition import Edition, edition_of
 from modelcycle.experiment.ledger import Page
+from modelcycle.jobs.facts import Kept, Told
 from modelcycle.jobs.views import JobView
 from modelcycle.kube.kinds import Kind
 from modelcycle.kube.pods import DEFAULT_USER
@@ -39,6 +40,10 @@ class World:
     """Of the Jobs' pods; None leaves the ids to the platform."""
     extra_estimators: tuple[str, ...] = ()
     occupied: tuple[Occupied, ...] = ()
+    kept: tuple[Kept, ...] = ()
+    """The facts of Jobs that are kept in ConfigMaps."""
+    told: tuple[Told, ...] = ()
+    """What was read of logs in this look."""
     deployment: Mapping[str, Any] | None = None
     """The ModelDeployment that `spec.acceptance` names, as stored; None when none is named or it is not there."""
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final, TypeVar
 
+from modelcycle.api.conditions import MESSAGE_LIMIT
 from modelcycle.api.experiment import TrialReason
 from modelcycle.jobs.views import JobState, JobView, PodView
 from modelcycle_bundle.contract import (
@@ -61,10 +62,10 @@ def read(
     """What the Job came to. A Problem ends it for a cause outside of the program, a Lost may still be collected."""
     if job.state is JobState.ACTIVE:
         return _waiting(kind, job, now, waits_for_others=waits_for_others)
-    pod = _last_ended(job)
-    if pod is not None and pod.message:
+    pod = last_ended(job)
+    if pod is not None and (pod.facts or pod.message):
         try:
-            return from_json(kind, pod.message)
+            return from_json(kind, pod.facts or pod.message)
         except ContractError as error:
             return Lost(_lost(job, f"its result does not parse: {error}"))
     if job.reason == "DeadlineExceeded":
@@ -91,7 +92,8 @@ def _killed_for_memory(job: JobView) -> str:
     return f"{MEMORY_FIELD}: Job {job.name} was killed at its memory limit of {job.memory_limit}: raise it"
 
 
-def _last_ended(job: JobView) -> PodView | None:
+def last_ended(job: JobView) -> PodView | None:
+    """The pod that the Job's result is taken from: the last that ended, of those that told something."""
     ended = [pod for pod in job.pods if pod.exit_code is not None]
     told = [pod for pod in ended if pod.message]
     return next(iter((told or ended)[-1:]), None)
@@ -133,7 +135,7 @@ def _limited(
 
 def _retried_failure(kind: type[Result], job: JobView) -> Problem | None:
     """What the last failed pod of a Job that still retries has reported."""
-    pod = _last_ended(job)
+    pod = last_ended(job)
     if pod is None or not pod.message or not pod.exit_code:
         return None
     try:
@@ -145,4 +147,4 @@ def _retried_failure(kind: type[Result], job: JobView) -> Problem | None:
 
 def of_failure(failure: Failure) -> Problem:
     """A reported failure as a Problem."""
-    return Problem(failure.failure_class, failure.reason, failure.message)
+    return Problem(failure.failure_class, failure.reason, failure.message[:MESSAGE_LIMIT])

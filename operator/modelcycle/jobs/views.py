@@ -42,6 +42,8 @@ class PodView:
     termination_reason: str = ""
     message: str = ""
     """The termination message."""
+    facts: str = ""
+    """The whole result, from the log (jobs.facts): more than the message has room for. Empty when it was not read."""
     image_id: str | None = None
     image_problem: str = ""
     """Why the image cannot be pulled, empty when nothing is wrong."""

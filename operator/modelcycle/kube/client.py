@@ -106,6 +106,12 @@ class RestKube:
             kinds.POD, namespace, name, {"metadata": {"uid": uid, "annotations": {key: value}}}
         )
 
+    async def log(self, namespace: str, pod: str, container: str, tail_lines: int, limit_bytes: int) -> str:
+        """See the port."""
+        path = path_of(kinds.POD, namespace, pod, "log")
+        query = {"container": container, "tailLines": str(tail_lines), "limitBytes": str(limit_bytes)}
+        return await self._repeat(lambda: self.transport.text("GET", path, query=query))
+
     async def delete(self, kind: Kind, namespace: str, name: str, uid: str) -> None:
         """See the port."""
         body = {"propagationPolicy": "Background", "preconditions": {"uid": uid}}

@@ -6,7 +6,7 @@ deleted and made again never meets its predecessor's children.
 
 import hashlib
 from collections.abc import Mapping
-from typing import Final
+from typing import Any, Final
 
 from modelcycle.kube.kinds import GROUP, Kind
 
@@ -19,6 +19,7 @@ LABEL_TASK: Final = f"{GROUP}/task"
 """Which program a Job's pod runs: inspect, trial, seal, collect."""
 LABEL_LINEAGE: Final = f"{GROUP}/lineage"
 
+COMPONENT: Final = "app.kubernetes.io/component"
 MANAGED_BY: Final = "app.kubernetes.io/managed-by"
 MANAGER: Final = "modelcycle"
 
@@ -42,12 +43,17 @@ def child_labels(
     """The labels of every child: the app.kubernetes.io set, the owner's label, then `extra`."""
     return {
         "app.kubernetes.io/name": "modelcycle",
-        "app.kubernetes.io/component": component,
+        COMPONENT: component,
         "app.kubernetes.io/instance": owner,
         MANAGED_BY: MANAGER,
         owner_label: owner,
         **(extra or {}),
     }
+
+
+def component_of(obj: Mapping[str, Any]) -> str:
+    """Which part of its owner a child is; empty when it does not say."""
+    return str((obj["metadata"].get("labels") or {}).get(COMPONENT, ""))
 
 
 def owner_reference(kind: Kind, name: str, uid: str) -> dict[str, object]:

@@ -54,5 +54,8 @@ class Kube(Protocol):
     async def patch_pod_annotation(self, namespace: str, name: str, uid: str, key: str, value: str) -> Object:
         """Merge-patch of one annotation of one pod; Conflict when the uid differs."""
 
+    async def log(self, namespace: str, pod: str, container: str, tail_lines: int, limit_bytes: int) -> str:
+        """The end of a container's log; what is no UTF-8 is replaced. Empty for a pod without a node. NotFound: no such pod."""
+
     async def delete(self, kind: Kind, namespace: str, name: str, uid: str) -> None:
         """Background deletion with a uid precondition. An object that is gone already is success; another uid is Conflict."""

@@ -113,17 +113,30 @@ class Transport:
         content_type: ContentType = ContentType.JSON,
     ) -> dict[str, Any]:
         """One request, at most TIMEOUT_SECONDS. Returns the decoded object. Raises a subclass of ApiError."""
-        started, code = time.monotonic(), 0
-        try:
-            code, headers, raw = await self._exchange(method, path, query or {}, body, content_type)
-        except (aiohttp.ClientError, TimeoutError, ssl.SSLError, OSError) as error:
-            raise Unavailable(f"{method} {path}: {type(error).__name__}: {error}") from error
-        finally:
-            self._observer(method, code, time.monotonic() - started)
+        code, headers, raw = await self._observed(method, path, query or {}, body, content_type)
         answer = _decode(method, path, code, raw)
         if code >= 400:
             raise error_of(f"{method} {path}", code, answer, headers)
         return answer
+
+    async def text(self, method: str, path: str, *, query: Mapping[str, str]) -> str:
+        """One request whose answer is plain text: a log. Raises a subclass of ApiError."""
+        code, headers, raw = await self._observed(method, path, query, None, ContentType.JSON)
+        if code >= 400:
+            raise error_of(f"{method} {path}", code, _decode(method, path, code, raw), headers)
+        return raw.decode(errors="replace")
+
+    async def _observed(
+        self, method: str, path: str, query: Mapping[str, str], body: Any, content_type: ContentType
+    ) -> tuple[int, Mapping[str, str], bytes]:
+        started, code = time.monotonic(), 0
+        try:
+            code, headers, raw = await self._exchange(method, path, query, body, content_type)
+        except (aiohttp.ClientError, TimeoutError, ssl.SSLError, OSError) as error:
+            raise Unavailable(f"{method} {path}: {type(error).__name__}: {error}") from error
+        finally:
+            self._observer(method, code, time.monotonic() - started)
+        return code, headers, raw
 
     async def _exchange(
         self, method: str, path: str, query: Mapping[str, str], body: Any, content_type: ContentType

@@ -210,6 +210,23 @@ def test_out_of_memory_of_the_look_names_the_field_that_mends_it(lab: Lab) -> No
     assert lab.reason == "Retrained"
 
 
+def test_a_message_that_the_kubelet_has_cut_is_read_from_the_log(lab: Lab) -> None:
+    lab.jobs.message_room = 60
+    lab.settle()
+    assert lab.reason == "Retrained"
+
+
+def test_the_log_of_a_look_that_has_ended_is_not_read_again(lab: Lab) -> None:
+    lab.data = failing(FailureClass.DATA, FailureReason.DATA_NOT_FOUND)
+    lab.jobs.message_room = 60
+    lab.settle()
+    reads = len(lab.kube.log_reads)
+    assert reads == len(lab.looks)
+    lab.reconcile()
+    lab.reconcile()
+    assert (lab.reason, len(lab.kube.log_reads)) == ("DataUnavailable", reads)
+
+
 def test_image_that_cannot_be_pulled_is_said(lab: Lab) -> None:
     lab.jobs.hold = lambda job: "image"
     lab.settle()

@@ -29,6 +29,8 @@ class Script:
         self.requests.append((request.method, request.path, dict(request.query)))
         self.bodies.append(await request.text())
         code, body, headers = self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
+        if "X-Log" in headers:
+            return web.Response(body=headers["X-Log"].encode("latin-1"), content_type="text/plain")
         if "X-Truncate" in headers:
             return web.Response(text='{"metadata": {', content_type="application/json")
         return web.json_response(body, status=code, headers=headers)
@@ -193,3 +195,16 @@ async def test_a_body_is_sent_as_written(kube: RestKube, script: Script) -> None
     script.answers = [(200, {"metadata": {}}, {})]
     await kube.apply(kinds.CONFIG_MAP, "ns", {"metadata": {"name": "a"}, "data": {"text": "\U0001f643"}})
     assert script.bodies == ['{"metadata": {"name": "a"}, "data": {"text": "\U0001f643"}}']
+
+
+async def test_the_end_of_a_log_is_read_as_text_whatever_its_bytes(kube: RestKube, script: Script) -> None:
+    script.answers = [(200, {}, {"X-Log": "{not JSON \xff"})]
+    assert await kube.log("plant-7", "p", "main", 256, 4096) == "{not JSON \ufffd"
+    expected = {"container": "main", "tailLines": "256", "limitBytes": "4096"}
+    assert script.requests == [("GET", "/api/v1/namespaces/plant-7/pods/p/log", expected)]
+
+
+async def test_a_log_that_may_not_be_read_is_forbidden(kube: RestKube, script: Script) -> None:
+    script.answers = [failure(403, "Forbidden")]
+    with pytest.raises(errors.Forbidden):
+        await kube.log("plant-7", "p", "main", 256, 4096)

@@ -104,7 +104,7 @@ class Outcome:
 
     @property
     def steps(self) -> list[str]:
-        return [json.loads(line)["step"] for line in self.log.splitlines()]
+        return [json.loads(line)["step"] for line in self.log.splitlines() if line.startswith("{")]
 
 
 @dataclass(frozen=True)

@@ -1,11 +1,22 @@
 """`inspect`: facts of the key and of the data, together with the first thing that is wrong."""
 
+import json
 from pathlib import Path
 
 import pytest
 
-from modelcycle_bundle import keys, layout
-from modelcycle_bundle.contract import DataRef, InspectTask
+from modelcycle_bundle import factlines, keys, layout
+from modelcycle_bundle.contract import (
+    ColumnNote,
+    DataRef,
+    Failure,
+    FailureClass,
+    FailureReason,
+    InspectResult,
+    InspectTask,
+    from_json,
+)
+from modelcycle_bundle.store import Store, StoreError
 from unit.training.conftest import Lab, Tables, write_csv
 
 
@@ -97,3 +108,37 @@ def test_output_of_an_unknown_scheme_is_told(lab: Lab, tables: Tables) -> None:
     assert outcome.result.failure is not None
     assert "output.uri ftp://host/models" in outcome.result.failure.message
     assert outcome.result.rows == 569
+
+
+def test_columns_without_values_or_with_one_are_noted_in_the_log_and_in_the_store(lab: Lab, tmp_path: Path) -> None:
+    lab.make_key()
+    rows = [[1, 5, "", at, at % 2] for at in range(4)]
+    rows[2][3] = ""
+    uri = write_csv(tmp_path / "t.csv", ["same", "a", "empty", "gaps", "y"], rows)
+    outcome = lab.run(task(lab, uri))
+    document = factlines.read(outcome.log)
+    assert document is not None
+    report = from_json(InspectResult, document)
+    assert report.column_notes == (
+        ColumnNote("same", 0, constant=True),
+        ColumnNote("a", 0, constant=True),
+        ColumnNote("empty", 4, constant=True),
+        ColumnNote("gaps", 1, constant=False),
+    )
+    message = json.loads(outcome.message)
+    assert (message["more"], message.get("column_notes")) == ("log", None)
+    (stored,) = Path(lab.output_uri.removeprefix("file://")).glob("inspections/*/*.json")
+    assert stored.read_text() == document
+
+
+def test_a_report_that_the_store_refuses_is_no_failure_of_the_data(
+    lab: Lab, tables: Tables, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refused(*_: object, **__: object) -> None:
+        raise StoreError(Failure(FailureClass.INFRASTRUCTURE, FailureReason.STORE_DENIED, "read only"))
+
+    lab.make_key()
+    monkeypatch.setattr(Store, "put_new", refused)
+    outcome = lab.run(task(lab, tables.cancer))
+    assert (outcome.exit_code, outcome.reason) == (0, None)
+    assert "report not stored" in outcome.log
