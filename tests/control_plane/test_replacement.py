@@ -1,21 +1,50 @@
 """A replacement on the real API server with the real Deployment controller; the test plays scheduler and kubelet."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, cast
 
 from fakes.deployment_lab import PEM, Silent, digest, model
 from modelcycle.api.conditions import timestamp
+from modelcycle.api.rollout import Source
 from modelcycle.deployment.reconciler import DeploymentReconciler
 from modelcycle.engine.executor import Executor
 from modelcycle.engine.plan import Emit, Key, Plan
 from modelcycle.kube.kinds import CONFIG_MAP, DEPLOYMENT, MODEL_DEPLOYMENT, POD, SERVICE
 from modelcycle.kube.names import LABEL_DEPLOYMENT
-from modelcycle.kube.port import Kube
+from modelcycle.kube.port import Kube, Object
+from modelcycle.metrics.port import RunId, RunSample, Samples, Target
+from modelcycle.metrics.sampler import Sampler
 from modelcycle.settings import Settings
 
 SELECTED = "modelcycle.dev/revision"
+
+
+class Readings:
+    """Readings of pods whose pages are nowhere: each was read, and none says anything of its model."""
+
+    def __init__(self) -> None:
+        self.samples: Samples | None = None
+
+    def see(self, pods: Sequence[Object]) -> None:
+        """A finished round over these pods."""
+        now = datetime.now(UTC)
+        runs = {RunId(pod["metadata"]["uid"], 1.0) for pod in pods}
+        listed = frozenset(run.pod_uid for run in runs)
+        self.samples = Samples("scrap", now, now, listed, {run: RunSample(run, {}, now) for run in runs})
+
+    def track(self, key: Key, target: Target) -> None:
+        """Read at every look."""
+
+    def forget(self, key: Key) -> None:
+        """Keeps nothing that matters."""
+
+    def latest(self, key: Key) -> Samples | None:
+        return self.samples
+
+    def problem(self, key: Key) -> str | None:
+        return None
 
 
 class Hand:
@@ -25,7 +54,9 @@ class Hand:
         self.kube, self.namespace = kube, namespace
         image = "localhost/serving@sha256:" + "1" * 64
         settings = Settings("t", image, operator_namespace=namespace, **settings_of_users)
-        self.reconciler = DeploymentReconciler(kube, settings, {})
+        self.readings = Readings()
+        samplers = {Source.PODS: cast(Sampler[Key], self.readings)}
+        self.reconciler = DeploymentReconciler(kube, settings, samplers)
         self.executor = Executor(kube, Silent())
 
     async def plan(self) -> Plan:
@@ -48,7 +79,9 @@ class Hand:
 
     async def _ready_pods(self) -> None:
         ready = {"type": "Ready", "status": "True", "lastTransitionTime": timestamp(datetime.now(UTC))}
-        for pod in await self.kube.list(POD, self.namespace, {LABEL_DEPLOYMENT: "scrap"}):
+        pods = await self.kube.list(POD, self.namespace, {LABEL_DEPLOYMENT: "scrap"})
+        self.readings.see(pods)
+        for pod in pods:
             if pod["status"].get("conditions") or "deletionTimestamp" in pod["metadata"]:
                 continue
             metadata = pod["metadata"]
