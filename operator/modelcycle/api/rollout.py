@@ -3,7 +3,6 @@
 Owns their names and defaults (the CRD's, repeated for objects stored before a default existed). Does no I/O; decides nothing.
 """
 
-import hashlib
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -122,11 +121,6 @@ class CanaryStrategy:
 
     steps: tuple[Step, ...] = DEFAULT_STEPS
     analysis: AnalysisSpec = DEFAULT_ANALYSIS
-
-    @property
-    def steps_hash(self) -> str:
-        """Tells one list of steps from another."""
-        return hashlib.sha256(repr(self.steps).encode()).hexdigest()[:8]
 
 
 DEFAULT_STRATEGY: Final = CanaryStrategy()

@@ -12,6 +12,7 @@ from typing import Final
 
 from modelcycle.api.modeldeployment import Spec
 from modelcycle.api.rollout import Analysis, Approval, OnInconclusive, Pause, SetWeight, Shadow, percent
+from modelcycle.api.steps_identity import is_hash_of, steps_hash
 from modelcycle.deployment.commands import is_approved
 from modelcycle.deployment.counting import Fit, fit, is_fit_settled, is_overdue, is_read, is_read_since
 from modelcycle.deployment.intent import ALL, rollout_id
@@ -84,7 +85,7 @@ def _begin(world: World, spec: Spec, done: Transition, canary: Canary) -> Transi
     # A rollout that an operator without canaries had begun has no name yet.
     rollout = canary.rollout or rollout_id(world.uid, canary.ref.revision, canary.started_at, done.state.traffic.seq)
     begun = replace(
-        canary, rollout=rollout, stage=Stage.STEPS, step=0, since=world.now, steps_hash=spec.canary.steps_hash
+        canary, rollout=rollout, stage=Stage.STEPS, step=0, since=world.now, steps_hash=steps_hash(spec.canary.steps)
     )
     return _step(world, spec, done.with_canary(begun), begun)
 
@@ -92,8 +93,8 @@ def _begin(world: World, spec: Spec, done: Transition, canary: Canary) -> Transi
 def _step(world: World, spec: Spec, done: Transition, canary: Canary) -> Transition:
     if is_direct(spec, done.state.stable):
         return _grow(world, done, canary, Grounds.READY)
-    if canary.steps_hash != spec.canary.steps_hash:
-        again = replace(canary, step=0, since=world.now, steps_hash=spec.canary.steps_hash)
+    if not is_hash_of(canary.steps_hash, spec.canary.steps):
+        again = replace(canary, step=0, since=world.now, steps_hash=steps_hash(spec.canary.steps))
         note = f"the steps were edited: {label(canary.ref)} begins them anew and keeps its evidence"
         return done.with_canary(again, Happening("StepsRestarted", "Step", note))
     if canary.step >= len(spec.canary.steps):

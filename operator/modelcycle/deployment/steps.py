@@ -8,6 +8,7 @@ before anything that moves it on; a newer or reverted spec pre-empts what is und
 from dataclasses import replace
 
 from modelcycle.api.modeldeployment import Spec
+from modelcycle.api.steps_identity import steps_hash
 from modelcycle.deployment.counting import counting
 from modelcycle.deployment.intent import rollout_id
 from modelcycle.deployment.manifests import deployment_name
@@ -148,7 +149,7 @@ def _start(world: World, spec: Spec, done: Transition) -> Transition:
         rollout=rollout,
         stage=Stage.CAPACITY if direct else Stage.STARTING,
         since=world.now,
-        steps_hash=spec.canary.steps_hash,
+        steps_hash=steps_hash(spec.canary.steps),
         unready_since=world.now,
     )
     sender = state.stable.revision if state.stable else ""

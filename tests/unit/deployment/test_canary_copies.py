@@ -152,8 +152,3 @@ def test_errors_name_the_field(raw: dict[str, Any], says: str) -> None:
     with pytest.raises(SpecError) as refused:
         parse(raw)
     assert says in str(refused.value)
-
-
-def test_steps_of_before_are_the_same_steps_after_an_upgrade() -> None:
-    """Another hash would begin every rollout's steps anew."""
-    assert parse(spec()).canary.steps_hash == "c65d67ac"

@@ -212,12 +212,14 @@ async def test_a_window_goes_on_with_its_counts(release: str, name: str) -> None
     total, reason = plant.status["total"], plant.reason
     counts = plant.counts_map()["data"]
     jobs = plant.kube.find(kinds.JOB)
+    alarms = [alarm["fingerprint"] for alarm in plant.status.get("alarms", ())]
     await plant.look(plant.now + 2)
     assert (plant.status["total"], plant.reason) == (total, reason)
     await plant.look(plant.now + 2)
     assert (plant.status["total"], plant.reason) == (total, reason)
     assert plant.counts_map()["data"].keys() >= counts.keys()
     assert plant.kube.find(kinds.JOB) == jobs
+    assert [alarm["fingerprint"] for alarm in plant.status.get("alarms", ())] == alarms
 
 
 # On the wire ------------------------------------------------------------------------------------------------------
