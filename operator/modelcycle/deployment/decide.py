@@ -16,7 +16,9 @@ from modelcycle.api.rollout import Pause, SetWeight, Shadow
 from modelcycle.deployment.counting import FIT_BOUND
 from modelcycle.deployment.effects import altered, effects, lingers, shares
 from modelcycle.deployment.hold import hold
+from modelcycle.deployment.manifests import deployment_name, trust_name
 from modelcycle.deployment.progress import APPLY_BOUND
+from modelcycle.deployment.repairs import notes
 from modelcycle.deployment.report import render
 from modelcycle.deployment.revision import Target
 from modelcycle.deployment.startup import IMAGE_BOUND
@@ -26,7 +28,7 @@ from modelcycle.deployment.transition import Happening, Transition
 from modelcycle.deployment.verdict import Verdict, verdict
 from modelcycle.deployment.world import Unresolved, World
 from modelcycle.engine.plan import Action, Emit, EventType, Plan, WriteStatus
-from modelcycle.kube.kinds import MODEL_DEPLOYMENT
+from modelcycle.kube.kinds import CONFIG_MAP, DEPLOYMENT, MODEL_DEPLOYMENT, SERVICE
 
 LOOK_AGAIN: Final = {
     Reason.NO_TRUSTED_KEY: 30.0,
@@ -50,10 +52,11 @@ def decide(world: World) -> Plan:
         return Plan(tuple(_write(world, Transition(world.state), answer)))
     done = step(world, world.spec)
     answer = verdict(world, world.spec, done)
+    caused = effects(world, world.spec, done.state)
     actions: list[Action] = [
         *_write(world, done, answer),
-        *effects(world, world.spec, done.state),
-        *(_emit(world, happening) for happening in done.happened),
+        *caused,
+        *(_emit(world, happening) for happening in (*done.happened, *_repairs(world, caused))),
     ]
     # Should the API server refuse the status: a share that was taken away is taken away all the same.
     safety = shares(world, world.spec, done.state) if world.state.traffic.share > done.state.traffic.share else []
@@ -79,6 +82,17 @@ def _in_order(found: Mapping[str, Any]) -> dict[str, Any]:
     keys = {"conditions": "type", "rejected": "revision", "requests": "id"}
     lists = {name: sorted(found[name], key=itemgetter(key)) for name, key in keys.items() if name in found}
     return {**found, **lists}
+
+
+def _repairs(world: World, caused: Iterable[Action]) -> Iterable[Happening]:
+    """What others did to our children. Those of a revision that serves had been there."""
+    state, expected = world.state, set[tuple[str, str]]()
+    if state.stable:
+        retiring = [state.retiring.ref] if state.retiring else []
+        names = [deployment_name(world.name, world.uid, ref.revision) for ref in (state.stable, *retiring)]
+        expected = {(SERVICE.kind, world.name), (CONFIG_MAP.kind, trust_name(world.name, world.uid))}
+        expected |= {(DEPLOYMENT.kind, name) for name in names}
+    return [Happening("ChildRepaired", "Repair", note, warning=True) for note in notes(caused, expected)]
 
 
 def _emit(world: World, happening: Happening) -> Emit:

@@ -12,7 +12,7 @@ from typing import Any, Final
 from modelcycle.api.modeldeployment import Spec
 from modelcycle.deployment import manifests
 from modelcycle.deployment.compare import holds
-from modelcycle.deployment.repairs import Altered, put_back
+from modelcycle.deployment.repairs import Altered, marked, put_back, undone
 from modelcycle.deployment.resize import is_resize, resized
 from modelcycle.deployment.retention import by_worth, is_outgrown
 from modelcycle.deployment.revision import Target
@@ -182,10 +182,10 @@ def _upsert(world: World, kind: Kind, live: Child | None, body: Mapping[str, Any
     if any(item.kind == kind.kind and item.name == name for item in world.foreign):
         return
     if live is None:
-        yield Create(kind, body)
+        yield Create(kind, body if kind is CONTROLLER_REVISION else marked(body, world.now))
     elif kind in (DEPLOYMENT, SERVICE):
         action = put_back(kind, live.body, body, world.now)
         if isinstance(action, Apply | Repair):
             yield action
     elif not holds(live.body, body):
-        yield Apply(kind, body, live.uid)
+        yield Apply(kind, marked(body, world.now), live.uid, undone(live.body, body))

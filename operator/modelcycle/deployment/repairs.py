@@ -8,14 +8,14 @@ an annotation of the child; whatever is asked for newly is always written. Webho
 import copy
 import hashlib
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Final
 
 from modelcycle.api.conditions import timestamp
 from modelcycle.deployment.compare import holds
-from modelcycle.engine.plan import Apply, Repair
+from modelcycle.engine.plan import Action, Apply, Create, Repair
 from modelcycle.kube.kinds import DEPLOYMENT, GROUP, SERVICE, Kind
 
 ANNOTATION: Final = f"{GROUP}/asked"
@@ -59,6 +59,7 @@ _FILLED_IN: Final = frozenset(
 """Fields with the value that the API server gives them. One that is missing here is written once and then told of, not fought over."""
 
 Path = tuple[str, ...]
+Json = Mapping[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,8 +73,7 @@ class Altered:
     again_at: datetime
 
     def __str__(self) -> str:
-        shown = ", ".join(self.fields[:5]) + (f" and {len(self.fields) - 5} more" if len(self.fields) > 5 else "")
-        return f"{self.kind} {self.name}: {shown} stay other than asked for, {self.by}"
+        return f"{self.kind} {self.name}: {_shown(self.fields)} stay other than asked for, {self.by}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,11 +104,47 @@ def put_back(
         if asked.again >= REPEATS:
             return Altered(kind.kind, name, fields, "somebody undoes what is written again and again", again_at)
         repeats = asked.again + 1
-    record = {"spec": digest, "generation": generation if in_spec else None, "again": repeats, "at": timestamp(now)}
-    annotated = {**wanted["metadata"], "annotations": {ANNOTATION: json.dumps(record, sort_keys=True)}}
+    body = marked(wanted, now, generation if in_spec else None, repeats)
+    # What is asked for newly differs by our own will, not by somebody's hand.
+    undone = fields if asked.spec == digest else tuple(_text(("spec", *path)) for path in foreign)
     if not foreign:
-        return Apply(kind, {**wanted, "metadata": annotated}, live["metadata"]["uid"])
-    return Repair(kind, _patch(live, {**wanted, "metadata": annotated}, foreign), fields)
+        return Apply(kind, body, live["metadata"]["uid"], undone)
+    return Repair(kind, _patch(live, body, foreign), undone)
+
+
+def marked(wanted: Mapping[str, Any], now: datetime, generation: int | None = None, repeats: int = -1) -> Json:
+    """The child with the record of what is asked for. The first repair of a new one is no repeat."""
+    record = {"spec": _hash(_content(wanted)), "generation": generation, "again": repeats, "at": timestamp(now)}
+    annotations = {ANNOTATION: json.dumps(record, sort_keys=True)}
+    return {**wanted, "metadata": {**wanted["metadata"], "annotations": annotations}}
+
+
+def undone(live: Mapping[str, Any], wanted: Mapping[str, Any]) -> tuple[str, ...]:
+    """Fields of a child without a spec that others changed since the same was asked for."""
+    if _read(live).spec != _hash(_content(wanted)):
+        return ()
+    return tuple(dict.fromkeys(_text(path) for path in _changed(live, wanted, ())))
+
+
+def notes(actions: Iterable[Action], expected: Container[tuple[str, str]]) -> Iterator[str]:
+    """One sentence for each child that is put back: object and fields. `expected`: kind and name of those that had been there."""
+    for action in actions:
+        match action:
+            case Apply(kind, body, _, fields) if fields:
+                yield f"{kind.kind} {body['metadata']['name']}: {_shown(fields)} changed by others, put back"
+            case Repair(kind, patch, fields) if fields:
+                yield f"{kind.kind} {patch['metadata']['name']}: {_shown(fields)} changed by others, put back"
+            case Create(kind, body) if (kind.kind, body["metadata"]["name"]) in expected:
+                yield f"{kind.kind} {body['metadata']['name']} was deleted by others, made again"
+
+
+def _shown(fields: Sequence[str]) -> str:
+    return ", ".join(fields[:5]) + (f" and {len(fields) - 5} more" if len(fields) > 5 else "")
+
+
+def _content(child: Mapping[str, Any]) -> Mapping[str, Any]:
+    found: Mapping[str, Any] = child["spec"] if "spec" in child else child["data"]
+    return found
 
 
 def _patch(live: Mapping[str, Any], wanted: Mapping[str, Any], foreign: Iterable[Path]) -> dict[str, Any]:

@@ -40,6 +40,8 @@ class Apply:
     kind: Kind
     body: Mapping[str, Any]
     uid: str
+    undone: tuple[str, ...] = ()
+    """Fields that others changed since they were written, and that this writes again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +51,7 @@ class Repair:
     kind: Kind
     patch: Mapping[str, Any]
     fields: tuple[str, ...]
-    """What was other than asked for."""
+    """What others had changed or added."""
 
 
 @dataclass(frozen=True, slots=True)

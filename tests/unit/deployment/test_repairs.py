@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from fakes.deployment_lab import NAME, NAMESPACE, Lab, model
+from fakes.deployment_lab import NAME, NAMESPACE, OTHER_PEM, Lab, model
 from fakes.field_ownership import JsonObject
-from modelcycle.kube.kinds import DEPLOYMENT, SERVICE, Kind
+from modelcycle.kube.kinds import CONFIG_MAP, DEPLOYMENT, SERVICE, Kind
 
 Change = Callable[[dict[str, Any]], Any]
 
@@ -223,3 +223,57 @@ async def test_scaling_by_the_spec_is_no_alteration_however_often() -> None:
         lab.apply(model=model("a"), server={"replicas": replicas})
         await lab.run(seconds=20)
         assert (deployment(lab)["spec"]["replicas"], told(lab), lab.reason) == (replicas, "", "Serving")
+
+
+def repairs(lab: Lab) -> list[str]:
+    return [event.note for event in lab.recorder.events if event.reason == "ChildRepaired"]
+
+
+CHANGED: dict[str, tuple[Kind, Change, str]] = {
+    "replicas": (DEPLOYMENT, lambda body: body["spec"].update(replicas=5), "spec.replicas"),
+    "sidecar": (
+        DEPLOYMENT,
+        lambda body: NOT_OURS["sidecar"](body["spec"]["template"]["spec"]),
+        "spec.template.spec.containers[sidecar]",
+    ),
+    "image": (
+        DEPLOYMENT,
+        lambda body: NOT_OURS["image"](body["spec"]["template"]["spec"]),
+        "spec.template.spec.initContainers[fetch].image",
+    ),
+    "selector": (SERVICE, lambda body: body["spec"].update(selector={"app": "mine"}), "spec.selector"),
+    "trusted keys": (CONFIG_MAP, lambda body: body["data"].update({next(iter(body["data"])): "mine"}), "data."),
+}
+
+
+@pytest.mark.parametrize("case", CHANGED)
+async def test_repair_is_one_event_that_names_object_and_field(case: str) -> None:
+    kind, change, field = CHANGED[case]
+    lab = await serving()
+    lab._has_served = False  # the Service is led astray by the test
+    name = lab.kube.find(kind, NAMESPACE)[0]["metadata"]["name"]
+    lab.kube.edit(kind, NAMESPACE, name, change)
+    await lab.run(seconds=30)
+    (note,) = repairs(lab)
+    assert note.startswith(f"{kind.kind} {name}: {field}")
+
+
+@pytest.mark.parametrize("kind", [DEPLOYMENT, SERVICE, CONFIG_MAP])
+async def test_child_that_was_deleted_by_hand_is_made_again_and_told_of(kind: Kind) -> None:
+    lab = await serving()
+    lab._has_served = False
+    name = lab.kube.find(kind, NAMESPACE)[0]["metadata"]["name"]
+    lab.kube.remove(kind, NAMESPACE, name)
+    await lab.run(seconds=30)
+    assert repairs(lab) == [f"{kind.kind} {name} was deleted by others, made again"]
+
+
+async def test_what_the_operator_changes_itself_is_no_repair() -> None:
+    lab = await serving()
+    lab.apply(model=model("a"), server={"replicas": 3})
+    await lab.run(seconds=30)
+    lab.apply(model=model("b"), server={"replicas": 2})
+    await lab.run(seconds=90)
+    lab.trust(OTHER_PEM)
+    await lab.run(seconds=30)
+    assert (lab.serving, repairs(lab)) == ("b", [])
