@@ -85,6 +85,11 @@ REFUSED: dict[str, tuple[Spec, str, str]] = {
         "resources",
         "a request must not be larger than the limit",
     ),
+    "output that nothing can write": (
+        spec(output={"uri": "https://models.example/scrap"}),
+        "spec.output.uri",
+        "https:// can be read and not written: name a folder in s3://, gs://, az:// or pvc://",
+    ),
     "request of an unknown resource": (resources(requests={"gpu": 1}), "requests", "a name with a domain"),
     "limit of an unknown resource": (resources(limits={"ram": "1Gi"}), "limits", "a name with a domain"),
     "min above max experiment_1": (

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from modelcycle import __version__
+from modelcycle.api.rollout import Verb
 from modelcycle.cli import keygen as keygen_verb
 from modelcycle.cli import verbs
 from modelcycle.cli.kubectl import Kubectl, KubectlError
@@ -27,7 +28,8 @@ app.command()(verbs.status)
 app.command()(verbs.explain)
 app.command()(verbs.promote)
 for _verb in verbs.HELP:
-    app.command(_verb.lower())(verbs.command(_verb))
+    # Undo is refused by every operator so far: not offered before it works.
+    app.command(_verb.lower(), hidden=_verb is Verb.UNDO)(verbs.command(_verb))
 
 
 @app.command()

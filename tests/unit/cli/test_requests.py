@@ -8,9 +8,10 @@ from typing import Any
 
 import pytest
 import yaml
+from typer.testing import CliRunner
 
 from modelcycle.api.rollout import Verb, parse_requests
-from modelcycle.cli import requests
+from modelcycle.cli import app, requests
 from modelcycle.cli.requests import CLIENT_SIDE, MANAGER, Refusal, Wanted
 from modelcycle.cli.views import Entry
 
@@ -190,3 +191,9 @@ def test_what_is_written_is_what_the_operator_reads() -> None:
         "anna",
         "because",
     )
+
+
+def test_a_verb_that_every_operator_refuses_is_not_offered() -> None:
+    shown = CliRunner().invoke(app, ["--help"]).output
+    assert "abort" in shown
+    assert "undo" not in shown
