@@ -3,7 +3,7 @@
 A plan writes status first (intent), then the ledger (facts), then makes Jobs, then deletes Jobs whose ledger line was read back.
 """
 
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, Final
@@ -21,8 +21,19 @@ from modelcycle.api.experiment import (
     parse,
 )
 from modelcycle.engine import newer
-from modelcycle.engine.plan import Action, Apply, Create, Delete, Emit, EventType, Plan, WriteStatus
-from modelcycle.experiment import acceptance, comparison, manifests, retention, sealing, status, tasks, tidying, trials
+from modelcycle.engine.plan import Action, Apply, Create, Emit, EventType, Plan, WriteStatus
+from modelcycle.experiment import (
+    acceptance,
+    comparison,
+    keeping,
+    manifests,
+    retention,
+    sealing,
+    status,
+    tasks,
+    tidying,
+    trials,
+)
 from modelcycle.experiment import inspection as inspections
 from modelcycle.experiment.acceptance import Judgement
 from modelcycle.experiment.explain import condition_reason, describe
@@ -35,7 +46,6 @@ from modelcycle.experiment.search import assignment, planned_trials
 from modelcycle.experiment.status import Progress, Standing, best_text
 from modelcycle.experiment.trials import Trials
 from modelcycle.experiment.world import World
-from modelcycle.jobs import facts
 from modelcycle.jobs.manifests import Owner
 from modelcycle.jobs.records import TaskRecord, TaskState, read_task
 from modelcycle.jobs.views import JobView
@@ -261,14 +271,14 @@ def _plan(at: Situation, verdict: Verdict) -> Plan:
     orders = [*_orders(at, verdict), *starting]
     jobs = [manifests.job(owner, at.spec, world.training_image, order, world.pod_user) for order in orders]
     actions: list[Action] = [
-        *_kept_facts(world, owner, ours_already),
+        *keeping.kept(world, owner, ours_already),
         *_written(world, shown, standing),
         *_ledger(at, owner, new),
         *(Create(JOB, body) for body in jobs if body["metadata"]["name"] not in ours_already),
         *tidying.deletes(world, at.spec),
         *_failure_events(world, new),
         *_width_events(at),
-        *_fact_events(world),
+        *(_event(world, EventType.WARNING, one.reason, one.note) for one in keeping.lacking(world)[:EVENTS_PER_LOOK]),
     ]
     return Plan(_events_last(actions), _look_again(at, verdict, new, soon=bool(ours_already)))
 
@@ -300,26 +310,6 @@ def _orders(at: Situation, verdict: Verdict) -> tuple[JobOrder, ...]:
     compare = (verdict.acceptance.comparison.order,) if verdict.acceptance else ()
     seal = (verdict.sealing.order,) if verdict.sealing else ()
     return tuple(order for order in (*inspect, *collect, *compare, *seal) if order is not None)
-
-
-def _kept_facts(world: World, owner: Owner, there: Collection[str]) -> list[Action]:
-    """Before the status: a Job goes once its result is in the status, and its log with it."""
-    made = [body for body in facts.config_maps(owner, world.kept, world.told) if body["metadata"]["name"] not in there]
-    old = [Delete(CONFIG_MAP, world.namespace, one.name, one.uid) for one in facts.surplus(world.kept)]
-    return [*(Create(CONFIG_MAP, body) for body in made), *old]
-
-
-def _fact_events(world: World) -> list[Action]:
-    lacking = [one for one in world.told if one.problem is not None]
-    return [
-        _event(
-            world,
-            EventType.WARNING,
-            str(one.problem),
-            f"Job {one.job}: its result is what its termination message has room for: {one.detail}",
-        )
-        for one in lacking[:EVENTS_PER_LOOK]
-    ]
 
 
 def _ledger(at: Situation, owner: Owner, new: Sequence[Entry]) -> list[Action]:
