@@ -1,5 +1,8 @@
 """What goes wrong with an Experiment on the real thing: each a documented reason within a bounded time, no crash loop, no half bundle."""
 
+import base64
+import hashlib
+import json
 from typing import Any
 
 import pytest
@@ -102,8 +105,6 @@ def test_trial_pod_has_neither_key_nor_token(shared_plant: Plant) -> None:
     seen: dict[str, Any] = {}
 
     def look(_: dict[str, Any]) -> None:
-        import json
-
         pods = json.loads(
             shared_plant.kubectl.run("get", "pods", "-l", "modelcycle.dev/experiment=watched", "-o", "json")
         )["items"]
@@ -119,3 +120,32 @@ def test_trial_pod_has_neither_key_nor_token(shared_plant: Plant) -> None:
     assert layout.KEY_DIR not in mounts
     assert not [v for v in trial.get("volumes", []) if "projected" in v]
     assert layout.KEY_DIR in [m["mountPath"] for c in seen["inspect"]["containers"] for m in c["volumeMounts"]]
+
+
+def test_candidates_of_losing_trials_leave_the_store_and_provenance_names_the_table(shared_plant: Plant) -> None:
+    depth = {"name": "max_depth", "parameterType": "int", "feasibleSpace": {"min": "1", "max": "4"}}
+    table = shared_plant.data.get(f"{shared_plant.name}/train.csv")
+    digest = f"sha256:{hashlib.sha256(table).hexdigest()}"
+    named = shared_plant.experiment("tidy")["spec"]["data"]["uri"]
+    latest = shared_plant.put("tidy/latest.json", json.dumps({"uri": named, "digest": digest}).encode())
+    experiment = shared_plant.experiment(
+        "tidy",
+        data={"uri": latest},
+        trainer={"estimator": "sklearn.tree.DecisionTreeClassifier"},
+        parameters=[depth],
+        maxTrialCount=4,
+        output={"keepCandidates": 1},
+    )
+    seen = ended(shared_plant, experiment)
+    assert is_current(seen), describe(seen)
+    assert seen["status"]["candidates"] == {"removed": 3}
+    folder = f"{shared_plant.name}/candidates/{seen['metadata']['uid']}"
+    left = {entry.path.removeprefix(f"{folder}/").split("/")[0] for entry in shared_plant.models.list(folder)}
+    model = seen["status"]["model"]
+    assert left == {str(model["trial"])}
+    sealed = f"{shared_plant.name}/{layout.sealed_prefix(model['digest'])}"
+    assert len(shared_plant.models.list(f"{sealed}/model")) == len(layout.MODEL_FILES)
+    origin = f"{sealed}/provenance/{layout.provenance_file(seen['metadata']['uid'], model['trial'])}"
+    statement = json.loads(base64.b64decode(json.loads(shared_plant.models.get(origin))["payload"]))
+    data = statement["predicate"]["buildDefinition"]["resolvedDependencies"][0]
+    assert (data["uri"], seen["status"]["data"]["uri"]) == (named, named)
