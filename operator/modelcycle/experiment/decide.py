@@ -15,7 +15,6 @@ from modelcycle.api.experiment import (
     ExperimentReason,
     ExperimentSpec,
     SpecError,
-    TrialReason,
     TrialState,
     canonical,
     parse,
@@ -47,10 +46,10 @@ from modelcycle.experiment.status import Progress, Standing, best_text
 from modelcycle.experiment.trials import Trials
 from modelcycle.experiment.world import World
 from modelcycle.jobs.manifests import Owner
-from modelcycle.jobs.records import TaskRecord, TaskState, read_task
+from modelcycle.jobs.records import TaskState, read_task
 from modelcycle.jobs.views import JobView
 from modelcycle.kube.kinds import CONFIG_MAP, EXPERIMENT, JOB
-from modelcycle_bundle.contract import FailureClass, TaskKind
+from modelcycle_bundle.contract import TaskKind
 from modelcycle_bundle.metric_names import MONITORED_COLUMNS
 
 SPEC_LIMIT: Final = 64 * 1024
@@ -125,20 +124,10 @@ def _assess(world: World, spec: ExperimentSpec) -> Situation:
     if found.holds is not None and inspection.record.state is not TaskState.FAILED:
         inspection = inspections.held(world, spec, inspection, found.holds)
     elif inspection.passed:
-        inspection = replace(inspection, record=_after(inspection.record, found))
+        inspection = replace(inspection, record=inspections.after_trials(inspection.record, found))
     history = History(entries + found.ended, spec.search_hash, pin)
     winner = best(spec, tuple(history.settled.values()))
     return Situation(world, spec, planned_trials(spec), inspection, found, history, winner)
-
-
-def _after(record: TaskRecord, found: Trials) -> TaskRecord:
-    """The inspection's record after this look at the trials: one that settles ends the failures, and refutes the last cause."""
-    settled = [e for e in found.ended if e.state is not TrialState.DISCARDED]
-    no_room = record.problem is not None and record.problem.reason == TrialReason.UNSCHEDULABLE
-    has_room = no_room and any(pod.running for job in found.running for pod in job.pods)
-    if has_room or any(e.failure_class != FailureClass.INFRASTRUCTURE for e in settled):
-        record = record.cleared()
-    return replace(record, failures=0) if settled else record
 
 
 def _judge(at: Situation) -> Verdict:

@@ -5,9 +5,10 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, Final
 
-from modelcycle.api.experiment import ExperimentSpec
+from modelcycle.api.experiment import ExperimentSpec, TrialReason, TrialState
 from modelcycle.experiment import tasks
 from modelcycle.experiment.manifests import JobOrder
+from modelcycle.experiment.trials import Trials
 from modelcycle.experiment.world import World
 from modelcycle.jobs.records import Finder, TaskRecord, TaskState, going_on, read_task
 from modelcycle.jobs.results import Lost, Problem, Unfinished, of_failure, read
@@ -66,6 +67,16 @@ def held(world: World, spec: ExperimentSpec, inspection: Inspection, problem: Pr
     """A trial has found what holds the whole Experiment: the inspection is repeated before any other trial starts."""
     record = inspection.record.failed(problem, world.now, Finder.TRIAL)
     return replace(inspection, record=record, order=None, due=record.due(permanent(world, spec, record)))
+
+
+def after_trials(record: TaskRecord, found: Trials) -> TaskRecord:
+    """The inspection's record after this look at the trials: one that settles ends the failures, and refutes the last cause."""
+    settled = [e for e in found.ended if e.state is not TrialState.DISCARDED]
+    no_room = record.problem is not None and record.problem.reason == TrialReason.UNSCHEDULABLE
+    has_room = no_room and any(pod.running for job in found.running for pod in job.pods)
+    if has_room or any(e.failure_class != FailureClass.INFRASTRUCTURE for e in settled):
+        record = record.cleared()
+    return replace(record, failures=0) if settled else record
 
 
 def look(world: World, spec: ExperimentSpec, *, keep_pin: bool) -> Inspection:
