@@ -1,7 +1,12 @@
 """Processes of the cluster's pods as this machine sees them: containers of a node on this machine are seen from it. Owns no signal."""
 
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
+
+from modelcycle_bundle.metric_names import METRICS_PORT
 
 OPERATOR: Final = (b"/app/venv/bin/python", b"-m", b"modelcycle")
 SERVER: Final = (b"/app/venv/bin/python", b"-m", b"modelcycle_serving")
@@ -29,3 +34,16 @@ def _read(pid: int, name: str) -> bytes:
         return Path(f"/proc/{pid}/{name}").read_bytes()
     except OSError:  # ended meanwhile
         return b""
+
+
+@contextmanager
+def unreadable(pod_uid: str) -> Iterator[None]:
+    """Refuse what arrives at a pod's metrics port, in the pod's own network namespace; nothing else of it changes. Needs root and nft."""
+    inside = ["nsenter", f"--target={servers_of(pod_uid)[0]}", "--net", "nft"]
+    rules = "add table inet unseen; add chain inet unseen arrives { type filter hook input priority 0; }"
+    rule = f"add rule inet unseen arrives tcp dport {METRICS_PORT} reject with tcp reset"
+    subprocess.run([*inside, f"{rules}; {rule}"], check=True, capture_output=True, text=True)
+    try:
+        yield
+    finally:
+        subprocess.run([*inside, "delete table inet unseen"], check=True, capture_output=True, text=True)

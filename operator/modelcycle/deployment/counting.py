@@ -64,6 +64,8 @@ class Counting:
 
     state: CountsState
     message: str = ""
+    is_newest: bool = False
+    """The last attempt at a reading gave counts of every pod that counts."""
 
     @property
     def is_usable(self) -> bool:
@@ -72,8 +74,13 @@ class Counting:
 
     @property
     def is_complete(self) -> bool:
-        """Whether a weight may rise on them, or a revision be promoted."""
+        """Whether they say enough for the clocks of steps and of the evidence to run on."""
         return self.state is CountsState.USABLE
+
+    @property
+    def allows_more(self) -> bool:
+        """Whether a weight may rise on them, a step end, or a revision be promoted: only where the last attempt renewed the reading."""
+        return self.is_complete and self.is_newest
 
 
 UNSEEN: Final = Counting(CountsState.MISSING)
@@ -112,7 +119,8 @@ def _of_the_counting(world: World, state: State, samples: Samples, since: dateti
         cause = f": {failing[silent[0].uid].cause}" if silent[0].uid in failing else ""
         more = f" and {len(silent) - 1} more" if len(silent) > 1 else ""
         return Counting(CountsState.INCOMPLETE, f"pod {silent[0].name} of stable{more} gives no counts{cause}")
-    return Counting(CountsState.USABLE)
+    newest = all(seen.get(pod.uid) == samples.taken_at for pod in pods) and world.samples_problem is None
+    return Counting(CountsState.USABLE, is_newest=newest)
 
 
 def _begun(failing: FailingPod | None, now: datetime) -> datetime:

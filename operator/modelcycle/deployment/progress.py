@@ -103,7 +103,7 @@ def _step(world: World, spec: Spec, done: Transition, canary: Canary) -> Transit
         case SetWeight(share):
             return _set_weight(world, spec, done, canary, share)
         case Pause(wait):
-            over = wait is not None and world.now - canary.since >= wait and done.counts.is_complete
+            over = wait is not None and world.now - canary.since >= wait and done.counts.allows_more
             return _next(world, done, canary) if over else done
         case Analysis():
             return _next(world, done, canary) if _proof(world, spec, done) else done
@@ -122,7 +122,7 @@ def _set_weight(world: World, spec: Spec, done: Transition, canary: Canary, shar
         waited = world.now - canary.since >= APPLY_BOUND and _is_seen(world, done)
         return _next(world, done, canary) if waited or is_applied(world, state.traffic) else done
     rises = share > state.traffic.share
-    if rises and (is_approval_missing(world, spec, state) or not done.counts.is_complete):
+    if rises and (is_approval_missing(world, spec, state) or not done.counts.allows_more):
         return done
     if state.stable is None or not _can_hand_on(world, state.stable, canary):
         return done
@@ -135,16 +135,16 @@ def _set_weight(world: World, spec: Spec, done: Transition, canary: Canary, shar
 def _is_seen(world: World, done: Transition) -> bool:
     """Whether the pods that count were read since they were told the present share."""
     stable, at = done.state.stable, done.state.traffic.at
-    return done.counts.is_complete and (stable is None or at is None or is_read_since(world, stable.revision, at))
+    return done.counts.allows_more and (stable is None or at is None or is_read_since(world, stable.revision, at))
 
 
 def _copy(world: World, spec: Spec, done: Transition, canary: Canary, shadow: int, wait: timedelta) -> Transition:
     """Copies are no requests of anybody: no evidence comes of them, and the share stays what it is."""
     state = done.state
     if state.traffic.shadow == shadow and state.traffic.rollout == canary.rollout:
-        over = world.now - canary.since >= wait and done.counts.is_complete
+        over = world.now - canary.since >= wait and done.counts.allows_more
         return _next(world, done, canary) if over else done
-    if is_approval_missing(world, spec, state) or not done.counts.is_complete:
+    if is_approval_missing(world, spec, state) or not done.counts.allows_more:
         return done
     if state.stable is None or not _can_hand_on(world, state.stable, canary):
         return done
@@ -175,7 +175,7 @@ def _give(world: World, state: State, stable: RevisionRef, canary: Canary, share
 def _proof(world: World, spec: Spec, done: Transition) -> Grounds | None:
     """What allows a promotion now, on counts that may be decided on: the evidence, or the end of the time where the spec says so."""
     state = done.state
-    if not done.counts.is_complete:
+    if not done.counts.allows_more:
         return None
     if state.analysis and verdict(state.analysis.evidence, state.analysis.design) is Verdict.PASS:
         return Grounds.EVIDENCE
@@ -185,7 +185,7 @@ def _proof(world: World, spec: Spec, done: Transition) -> Grounds | None:
 
 def _conclude(world: World, spec: Spec, done: Transition, canary: Canary) -> Transition:
     gives_share = any(isinstance(step, SetWeight) and step.share for step in spec.canary.steps)
-    unproven = Grounds.READY if done.counts.is_complete else None
+    unproven = Grounds.READY if done.counts.allows_more else None
     grounds = _proof(world, spec, done) if gives_share else unproven
     return _grow(world, done, canary, grounds) if grounds else done
 
@@ -206,7 +206,7 @@ def _holds(world: World, spec: Spec, done: Transition, canary: Canary) -> bool:
     """Whether what the promotion rests on has gone since: evidence that has worsened, or counts that nobody can see any more."""
     if canary.grounds is Grounds.EVIDENCE:
         return _proof(world, spec, done) is None
-    return rests_on_counts(spec, done.state, canary) and not done.counts.is_complete
+    return rests_on_counts(spec, done.state, canary) and not done.counts.allows_more
 
 
 def is_form_unknown(world: World, state: State, canary: Canary) -> bool:
