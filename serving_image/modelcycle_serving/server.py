@@ -157,6 +157,8 @@ async def serve(config: Config) -> int:
 async def _keep_looking(file: Watched, seconds: float) -> None:
     while True:
         await asyncio.sleep(seconds)
+        # What came while the process stood still is read first: a process that was stopped finds its timers before it.
+        await asyncio.sleep(0)
         file.look()
 
 

@@ -132,7 +132,7 @@ class Pool:
         exchange = _Exchange(head, body, now + self.timeout, answered)
         self._waiting[exchange] = None
         if self._alarm is None:
-            self._alarm = self.loop.call_later(self.timeout, self._look)
+            self._alarm = self.loop.call_later(self.timeout, self._wake)
         while self._idle:
             connection = self._idle.popleft()
             if connection.is_usable(now):
@@ -182,13 +182,17 @@ class Pool:
         else:
             self.release(connection)
 
+    def _wake(self) -> None:
+        """After one more turn of the loop: a process that was stopped finds its timers before the answers that came meanwhile."""
+        self.loop.call_soon(self.loop.call_soon, self._look)
+
     def _look(self) -> None:
         """End what is late."""
         self._alarm = None
         while self._waiting:
             first = next(iter(self._waiting))
             if first.due > self.loop.time():
-                self._alarm = self.loop.call_at(first.due, self._look)
+                self._alarm = self.loop.call_at(first.due, self._wake)
                 return
             if first.connection is None:
                 # Connecting ends sooner, unless this process stood still.
