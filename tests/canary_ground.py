@@ -29,8 +29,6 @@ ROWS: Final = 64
 Steps = Sequence[Mapping[str, Any]]
 SMALL: Final = {"requests": {"cpu": "10m"}}
 """Pods that find room on a busy node."""
-PATIENCE: Final = "5s"
-"""How late an answer of a canary may be: tests share few cores, and of the two arms only the canary's can be late."""
 STEPS: Final[Steps] = ({"setWeight": 50}, {"analysis": {}})
 QUICK: Final = {"interval": "1s", "metrics": [{"name": "errors", "harmFloor": "0.05"}]}
 """Evidence that takes about 80 requests of a canary without errors."""
@@ -125,7 +123,6 @@ class Line:
             "model": model.spec,
             "server": {"replicas": self.replicas, "resources": SMALL},
             "strategy": {"canary": canary},
-            "traffic": {"canaryTimeout": PATIENCE},
             "progressDeadlineSeconds": 300,
         }
         self.kubectl.place(self.ground.plant.deployment(self.name, **{**whole, **spec}))

@@ -42,7 +42,6 @@ STEP_BY_STEP: Steps = (
     {"setWeight": 30},
     {"pause": {}},
 )
-ONE_SECOND = {"canaryTimeout": "1s"}
 PATIENT = {"interval": "1s"}
 """Evidence that is not there before the test is over."""
 
@@ -90,7 +89,7 @@ def uid_of_canary(line: Line) -> str:
 def test_canary_that_is_gone_hangs_or_dies_is_answered_for_by_stable_delivery_44_48(ground: Ground) -> None:
     line = ground.serving("hanging")
     line.load()
-    line.ask(ground.equal, steps=HELD, analysis=PATIENT, traffic=ONE_SECOND)
+    line.ask(ground.equal, steps=HELD, analysis=PATIENT)
     revision = canary(sharing(line, ground.equal, "50"))["revision"]
     # Its only pod is evicted: nobody answers until there is another one, and that says nothing of the model.
     (evicted,) = line.pods(revision)
@@ -102,7 +101,7 @@ def test_canary_that_is_gone_hangs_or_dies_is_answered_for_by_stable_delivery_44
         done = line.ended()
         assert is_stalled(done), describe(done)
         assert rejections(done)[ground.equal.digest] in ("CanaryFailFast", "CanaryFailed")
-    line.ask(ground.equal, steps=SLOWLY, traffic=ONE_SECOND)
+    line.ask(ground.equal, steps=SLOWLY)
     assert line.person("retry").returncode == 0
     sharing(line, ground.equal, "50")
     for pid in servers_of(uid_of_canary(line)):

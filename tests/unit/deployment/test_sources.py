@@ -108,15 +108,6 @@ async def test_service_of_a_former_namesake_is_waited_for() -> None:
     assert lab.reason == "WaitingForCleanup"
 
 
-async def test_new_resources_are_a_new_revision_of_the_same_digest() -> None:
-    lab = Lab({digest("a"): Behaviour.HEALTHY})
-    lab.apply(model=model("a"))
-    await lab.run(seconds=8)
-    lab.apply(model=model("a"), server={"resources": {"requests": {"cpu": "1"}}})
-    await lab.run(seconds=60)
-    assert (lab.reason, lab.status["stable"]["number"], lab.status["stable"]["digest"]) == ("Serving", 2, digest("a"))
-
-
 def test_references_name_the_experiment() -> None:
     reconciler = DeploymentReconciler(Lab().kube, Settings("t", "s"), {})
     body = {"metadata": {"namespace": NAMESPACE, "name": "x"}, "spec": {"model": REF}}
