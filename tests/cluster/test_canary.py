@@ -94,6 +94,8 @@ def test_people_approve_abort_retry_and_promote_delivery_62_65_71(ground: Ground
     done = line.ended()
     assert (reason(done), done["status"]["stable"]["digest"]) == ("Aborted", ground.usual.digest)
     assert line.person("retry", "--as", "ada").returncode == 0
+    line.wait(lambda o: reason(o) == "AwaitingApproval")
+    assert line.person("approve", "--as", "ada").returncode == 0
     line.wait(lambda o: reason(o) == "CanaryPaused")
     assert line.person("promote", "--full", "--as", "ada", "--reason", "known good").returncode == 0
     done = line.ended()
@@ -104,6 +106,7 @@ def test_people_approve_abort_retry_and_promote_delivery_62_65_71(ground: Ground
         ("Approve", "ada", "Executed"),
         ("Abort", "bob", "Executed"),
         ("Retry", "ada", "Executed"),
+        ("Approve", "ada", "Executed"),
         ("PromoteFull", "ada", "Executed"),
     ]
 

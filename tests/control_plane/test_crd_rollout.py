@@ -43,6 +43,7 @@ ACCEPTED: dict[str, dict[str, Any]] = {
     "traffic": {"traffic": {"provider": "InServer", "canaryTimeout": "250ms"}},
     "sticky, tests": {"traffic": {"sticky": {"header": "X-User-Id"}, "testHeader": True}},
     "approval": {"approval": {"required": True, "source": "Git"}},
+    "approval for a day": {"approval": {"required": True, "validFor": "24h"}},
     "request": request("Abort"),
     "request with digest": request("Approve", digest=digest("a"), reason="seen the curves"),
 }
@@ -77,6 +78,7 @@ REJECTED: dict[str, tuple[dict[str, Any], str]] = {
     "test header as text": ({"traffic": {"testHeader": "yes"}}, "testHeader"),
     "unknown verb": (request("Shrug"), "verb"),
     "approval of no digest": (request("Approve"), "have to name the digest"),
+    "approval for no time": ({"approval": {"validFor": "0s"}}, "must be longer than 0s"),
     "full promotion of no digest": (request("PromoteFull"), "have to name the digest"),
     "digest cut short": (request("Retry", digest="sha256:abc"), "digest"),
 }

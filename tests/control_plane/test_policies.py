@@ -270,6 +270,18 @@ def test_approve_with_a_new_object_needs_the_right_too(plant: Plant) -> None:
     plant.apply(model_deployment(name, requests=[request("a", "carla", "Approve")]), user="carla")
 
 
+@pytest.mark.parametrize("reason", [None, "", " \t"])
+def test_a_full_promotion_needs_a_reason_whoever_writes_it(plant: Plant, reason: str | None) -> None:
+    name = plant.deployment(request("old", "anna"))
+    said = {} if reason is None else {"reason": reason}
+    for user in ("anna", "carla"):
+        entries = (request("old", "anna"), request("a", user, "PromoteFull", **said))
+        call = lambda user=user, entries=entries: plant.request(name, user, *entries)  # noqa: E731
+        assert refused_by(call, REQUESTS, "give the reason for the record")
+    plant.request(name, "anna", request("old", "anna"), request("a", "anna", "PromoteFull", reason="a known fault"))
+    assert plant.requests(name) == ["old", "a"]
+
+
 def test_the_right_can_be_given_for_one_object_by_name(plant: Plant) -> None:
     name, other = plant.deployment(), plant.deployment()
     role = ("--verb=approve", "--resource=modeldeployments.modelcycle.dev", f"--resource-name={name}")

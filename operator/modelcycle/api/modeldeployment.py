@@ -190,6 +190,8 @@ class Spec:
     """In lower case; "" when every request is drawn by itself."""
     test_header: bool = False
     approval: Approval = Approval.NONE
+    approval_valid_for: timedelta = rollout.DEFAULT_VALID_FOR
+    """How old an approval may be when the rollout that it is for begins."""
     requests: tuple[UserRequest, ...] = ()
     guard_window: timedelta = DEFAULT_GUARD_WINDOW
     progress_deadline: timedelta = DEFAULT_PROGRESS_DEADLINE
@@ -214,6 +216,7 @@ def parse(spec: Mapping[str, Any]) -> Spec:
         sticky_header=_header(mapping(traffic, "spec.traffic", "sticky"), "spec.traffic.sticky"),
         test_header=traffic.get("testHeader") is True,
         approval=rollout.parse_approval(mapping(spec, "spec", "approval")),
+        approval_valid_for=rollout.parse_valid_for(mapping(spec, "spec", "approval")),
         requests=rollout.parse_requests(spec.get("requests", ())),
         guard_window=duration("spec.strategy.canary.guardWindow", canary.get("guardWindow"), DEFAULT_GUARD_WINDOW),
         progress_deadline=timedelta(

@@ -17,7 +17,7 @@ STATUS: Final = "modelcycle-status"
 
 KNOWN: Final[Mapping[str, str]] = {
     PODS: "e3d38107dff16ec10d5823bd8b6173068a73b53289e6da077617be7c9d4a7672",
-    REQUESTS: "23fd74c8707844a87cb28b20325d8894d42bbbc50105451a19b70b23f382fac8",
+    REQUESTS: "62c77cf4fa78c9ffc7f1192fdc0f0b87e75cdbdf012a023e10b0b3be2a61b1ae",
     STATUS: "a81f451a29257f0bf48dc95a02de14a16aea8256ddec51b1e1e0363bad236afc",
 }
 """Name of each ValidatingAdmissionPolicy and of its ValidatingAdmissionPolicyBinding, with `fingerprint` of the policy's spec."""

@@ -15,6 +15,7 @@ from modelcycle_bundle.traffic import SHARE_DENOMINATOR
 
 DEFAULT_INTERVAL: Final = timedelta(seconds=2)
 DEFAULT_MAX_DURATION: Final = timedelta(hours=2)
+DEFAULT_VALID_FOR: Final = timedelta(hours=168)
 _WEIGHT: Final = re.compile(r"^(100(?:\.0{1,2})?|[0-9]{1,2}(?:\.[0-9]{1,2})?)%?$")
 
 
@@ -160,6 +161,14 @@ def parse_approval(approval: Mapping[str, Any]) -> Approval:
     if source not in (Approval.REQUEST, Approval.GIT):
         raise SpecError("spec.approval.source: expected Request or Git")
     return Approval(source)
+
+
+def parse_valid_for(approval: Mapping[str, Any]) -> timedelta:
+    """Read `spec.approval.validFor`. Raises SpecError."""
+    found = duration("spec.approval.validFor", approval.get("validFor"), DEFAULT_VALID_FOR)
+    if not found:
+        raise SpecError("spec.approval.validFor: no approval would ever count; give a duration such as 168h")
+    return found
 
 
 def parse_requests(raw: object) -> tuple[UserRequest, ...]:

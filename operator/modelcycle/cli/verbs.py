@@ -171,7 +171,7 @@ def promote(
       kubectl modelcycle promote scrap -n plant-7
       kubectl modelcycle promote scrap -n plant-7 --full --reason "stable has a known fault"
     """
-    if full and not reason:
+    if full and not reason.strip():
         _fail("--full promotes without evidence: say why with --reason, it is kept in status.requests")
     kubectl = Kubectl(context=context, kubeconfig=kubeconfig, impersonate=impersonate)
     order = _Order(Verb.PROMOTE_FULL if full else Verb.PROMOTE, reason, digest, dry_run, wait, output)

@@ -10,7 +10,7 @@ from enum import StrEnum
 from typing import Any, Final
 
 from modelcycle.api.conditions import timestamp
-from modelcycle.api.rollout import UserRequest, Verb
+from modelcycle.api.rollout import UserRequest
 from modelcycle.deployment.moments import optional_time
 
 KEPT: Final = 64
@@ -38,6 +38,8 @@ class Executed:
     at: datetime
     result: RequestResult
     message: str
+    rollout: str = ""
+    """Of an approval: the rollout that it is for; "" while there was none."""
 
 
 def pending(requests: Sequence[UserRequest], executed: Sequence[Executed]) -> tuple[UserRequest, ...]:
@@ -51,22 +53,20 @@ def record(request: UserRequest, digest: str, at: datetime, result: RequestResul
     return Executed(request.id, request.verb.value, digest, request.by, request.reason, at, result, message)
 
 
-def remember(executed: Sequence[Executed], item: Executed, requests: Sequence[UserRequest]) -> tuple[Executed, ...]:
-    """Add a record. Of more than KEPT the oldest goes first, but never one whose request is still in the spec: it would run again."""
+def remember(
+    executed: Sequence[Executed], item: Executed, requests: Sequence[UserRequest], rollout: str
+) -> tuple[Executed, ...]:
+    """Add a record. Of more than KEPT the oldest goes first, but none whose request is still in the spec: it would run again.
+
+    Nor the approval that the present rollout rests on.
+    """
     kept = [*executed, item]
     asked = {request.id for request in requests}
     while len(kept) > KEPT:
-        oldest = next((old for old in kept if old.id not in asked), kept[0])
+        unneeded = (old for old in kept if old.id not in asked and not (rollout and old.rollout == rollout))
+        oldest = next(unneeded, kept[0])
         kept.remove(oldest)
     return tuple(kept)
-
-
-def is_approved(executed: Sequence[Executed], digest: str) -> bool:
-    """Whether somebody's approval of this very digest was executed."""
-    return any(
-        item.verb == Verb.APPROVE and item.result is RequestResult.EXECUTED and item.digest == digest
-        for item in executed
-    )
 
 
 def from_plain(raw: Mapping[str, Any]) -> Executed:
@@ -80,6 +80,7 @@ def from_plain(raw: Mapping[str, Any]) -> Executed:
         at=optional_time(raw.get("at")) or datetime.fromtimestamp(0, UTC),
         result=RequestResult(raw.get("result", RequestResult.EXECUTED)),
         message=raw.get("message", ""),
+        rollout=raw.get("rollout", ""),
     )
 
 
@@ -93,5 +94,5 @@ def to_plain(item: Executed) -> dict[str, Any]:
         "result": item.result.value,
         "message": item.message[:TEXT_LIMIT],
     }
-    optional = {"digest": item.digest, "reason": item.reason[:TEXT_LIMIT]}
+    optional = {"digest": item.digest, "reason": item.reason[:TEXT_LIMIT], "rollout": item.rollout}
     return fields | {name: value for name, value in optional.items() if value}

@@ -11,9 +11,9 @@ from datetime import timedelta
 from typing import Final
 
 from modelcycle.api.modeldeployment import Spec
-from modelcycle.api.rollout import Analysis, Approval, OnInconclusive, Pause, SetWeight, Shadow, percent
+from modelcycle.api.rollout import Analysis, OnInconclusive, Pause, SetWeight, Shadow, percent
 from modelcycle.api.steps_identity import is_hash_of, steps_hash
-from modelcycle.deployment.commands import is_approved
+from modelcycle.deployment.approvals import is_approval_missing
 from modelcycle.deployment.counting import Fit, fit, is_fit_settled, is_overdue, is_read, is_read_since
 from modelcycle.deployment.intent import ALL, rollout_id
 from modelcycle.deployment.resize import is_resize
@@ -61,15 +61,6 @@ def repeat(world: World, spec: Spec, done: Transition) -> Transition:
 def is_direct(spec: Spec, stable: RevisionRef | None) -> bool:
     """Whether a revision takes over without steps: the spec has none, or there is nothing to compare it with."""
     return stable is None or not spec.canary.steps
-
-
-def is_approval_missing(world: World, spec: Spec, state: State) -> bool:
-    """Whether the canary waits for somebody's word."""
-    if spec.approval is Approval.NONE or state.canary is None or is_resize(world, state.stable, world.target):
-        return False
-    if spec.approval is Approval.GIT:
-        return spec.model.digest is None
-    return not (world.approvals_enforced and is_approved(state.executed, state.canary.ref.digest))
 
 
 def _begin(world: World, spec: Spec, done: Transition, canary: Canary) -> Transition:

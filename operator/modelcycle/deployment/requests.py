@@ -56,7 +56,8 @@ def _is_early(world: World, done: Transition, request: UserRequest) -> bool:
 def _one(world: World, spec: Spec, done: Transition, request: UserRequest) -> Transition:
     after, result, message = _answer(world, spec, done, request)
     entry = record(request, request.digest or _concerned(world, done), world.now, result, message)
-    state = replace(after.state, executed=remember(after.state.executed, entry, spec.requests))
+    rollout = after.state.canary.rollout if after.state.canary else ""
+    state = replace(after.state, executed=remember(after.state.executed, entry, spec.requests, rollout))
     note = f"{request.verb} by {request.by} ({request.reason or 'no reason given'}): {result}: {message}"
     refused = result is RequestResult.REFUSED
     return after.to(state, Happening(f"Request{result}", request.verb.value, note, warning=refused))

@@ -45,7 +45,9 @@ class Grounds(StrEnum):
     """What a promotion rests on; the reason of an entry in the history."""
 
     READY = "Ready"
-    """Ready pods: no step gives a share, nothing is there to compare with, or it served a moment ago."""
+    """Ready pods: no step gives a share, or nothing is there to compare with."""
+    RETURNED = "Returned"
+    """It served a moment ago and still has its pods: it needs neither evidence nor another approval."""
     EVIDENCE = "Evidence"
     """P has reached its bar."""
     TIME = "MaxDuration"

@@ -9,6 +9,7 @@ from dataclasses import replace
 
 from modelcycle.api.modeldeployment import Spec
 from modelcycle.api.steps_identity import steps_hash
+from modelcycle.deployment.approvals import bind
 from modelcycle.deployment.counting import counting
 from modelcycle.deployment.intent import rollout_id
 from modelcycle.deployment.manifests import deployment_name
@@ -19,7 +20,7 @@ from modelcycle.deployment.resize import is_resize
 from modelcycle.deployment.revision import Target
 from modelcycle.deployment.rollback import look, refuse_misfit, roll_back
 from modelcycle.deployment.startup import hold_unseen, judge_pods
-from modelcycle.deployment.status import Canary, RevisionRef, Stage, State
+from modelcycle.deployment.status import Canary, Grounds, RevisionRef, Stage, State
 from modelcycle.deployment.transition import (
     Happening,
     Transition,
@@ -35,7 +36,7 @@ def step(world: World, spec: Spec) -> Transition:
     state = _recover(world, with_editions(world, _forget_lost(world)))
     done = Transition(state, counting(world, spec, state))
     before = (_arrive, hold_unseen, look, roll_back, execute, refuse_misfit, _return, _drop)
-    order = (*before, judge_pods, repeat, progress, _start, _retire, _rest)
+    order = (*before, judge_pods, repeat, bind, progress, _start, _retire, _rest)
     for transition in order:
         done = transition(world, spec, done)
     return done
@@ -151,6 +152,7 @@ def _start(world: World, spec: Spec, done: Transition) -> Transition:
         since=world.now,
         steps_hash=steps_hash(spec.canary.steps),
         unready_since=world.now,
+        grounds=Grounds.RETURNED if warm else Grounds.READY,
     )
     sender = state.stable.revision if state.stable else ""
     started = replace(

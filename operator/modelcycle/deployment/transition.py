@@ -76,6 +76,8 @@ def is_ready(world: World, revision: str, replicas: int) -> bool:
 
 def is_return(state: State, canary: Canary) -> bool:
     """Whether it is what served last, taken up again without steps: within the guard window, or since there are none."""
+    if canary.grounds is Grounds.RETURNED:
+        return True
     is_direct = canary.grounds is Grounds.READY and canary.step == 0
     is_promoted = canary.stage in (Stage.CAPACITY, Stage.FORWARDING)
     return is_promoted and is_direct and bool(state.history) and state.history[-1].from_ == canary.ref.digest

@@ -10,10 +10,11 @@ from modelcycle.api.conditions import Condition, Outcome
 from modelcycle.api.modeldeployment import DeploymentCondition, Spec
 from modelcycle.api.modeldeployment import DeploymentReason as Reason
 from modelcycle.api.rollout import Approval, Pause, Shadow, percent
+from modelcycle.deployment.approvals import is_approval_missing, why_not
 from modelcycle.deployment.counting import FIT_BOUND, CountsState, is_overdue
 from modelcycle.deployment.effects import altered
 from modelcycle.deployment.forecast import duration, remaining, rounded
-from modelcycle.deployment.progress import APPLY_BOUND, is_approval_missing, is_form_unknown, rests_on_counts
+from modelcycle.deployment.progress import APPLY_BOUND, is_form_unknown, rests_on_counts
 from modelcycle.deployment.rejection import standing_rejection
 from modelcycle.deployment.revision import Target
 from modelcycle.deployment.status import Canary, RevisionRef, Stage, State
@@ -158,7 +159,7 @@ def _compared(world: World, spec: Spec, done: Transition, canary: Canary) -> Ver
     """What a canary waits for that has the pods it needs."""
     state, counts = done.state, done.counts
     if is_approval_missing(world, spec, state):
-        return _unapproved(world, spec, canary)
+        return _unapproved(world, spec, state, canary)
     if canary.stage is Stage.CAPACITY and is_form_unknown(world, state, canary):
         seconds = int(FIT_BOUND.total_seconds())
         text = f"{label(canary.ref)} is Ready; its inputs and answers are compared with stable's first, for at most {seconds} s"
@@ -191,7 +192,7 @@ def _compared(world: World, spec: Spec, done: Transition, canary: Canary) -> Ver
     return Verdict(Outcome.RECONCILING, Reason.CANARY_IN_PROGRESS, f"{where}: {_evidence(world, state)}")
 
 
-def _unapproved(world: World, spec: Spec, canary: Canary) -> Verdict:
+def _unapproved(world: World, spec: Spec, state: State, canary: Canary) -> Verdict:
     digest = short(canary.ref.digest)
     if spec.approval is Approval.GIT:
         text = (
@@ -201,7 +202,10 @@ def _unapproved(world: World, spec: Spec, canary: Canary) -> Verdict:
     if not world.approvals_enforced:
         text = f"{digest} waits: the admission policies behind approvals are absent or altered (manifests/base/policies.yaml)"
         return Verdict(Outcome.RECONCILING, Reason.APPROVALS_UNENFORCED, text)
-    text = f"{digest} is Ready and waits for `kubectl modelcycle approve {world.name} -n {world.namespace}`"
+    text = (
+        f"{digest} is Ready and waits for `kubectl modelcycle approve {world.name} -n {world.namespace}`"
+        f"{why_not(world, spec, state, canary)}"
+    )
     return Verdict(Outcome.RECONCILING, Reason.AWAITING_APPROVAL, text)
 
 

@@ -277,7 +277,7 @@ async def test_revert_that_is_seen_too_late_is_warm_while_the_old_pods_are_there
         await lab.run(seconds=1)
         sizes.append(lab.sizes()["a"])
     assert (lab.serving, min(sizes)) == ("a", 2)
-    assert lab.status["history"][-1]["reason"] == "Ready"
+    assert lab.status["history"][-1]["reason"] == "Returned"
 
 
 async def test_paused_starts_nothing_and_goes_on_later_delivery_61() -> None:
