@@ -26,6 +26,7 @@ def requirements(project: Path) -> list[str]:
     """Third-party dependencies of one pyproject file, with those of the bundle package where it asks for it."""
     table = tomllib.loads(project.read_text())["project"]
     own = [d for d in table["dependencies"] if not d.startswith("modelcycle-")]
+    own += table.get("optional-dependencies", {}).get("operator", [])
     if any("[trust" in d for d in table["dependencies"]):
         extras = tomllib.loads((ROOT / "bundle/pyproject.toml").read_text())["project"]["optional-dependencies"]
         own += [d for extra in extras.values() for d in extra]
