@@ -17,7 +17,9 @@ import aiohttp
 
 from modelcycle import wiring
 from modelcycle.api.rollout import Source
+from modelcycle.deployment.observe import TRUST_CONFIG_MAP
 from modelcycle.deployment.reconciler import DeploymentReconciler
+from modelcycle.deployment.trust_keeper import TrustKeeper
 from modelcycle.drift.reconciler import MonitorReconciler
 from modelcycle.engine.beside import Beside
 from modelcycle.engine.controller import Controller
@@ -42,7 +44,6 @@ from modelcycle.metrics.sampler import Sampler
 from modelcycle.settings import Settings
 from modelcycle.telemetry import Telemetry
 
-TRUST_CONFIG_MAP: Final = "modelcycle-trust"
 TRUST_POLL_SECONDS: Final = 15.0
 DRAIN_SECONDS: Final = 25.0
 """Below the pod's terminationGracePeriodSeconds (30 by default)."""
@@ -60,6 +61,8 @@ class Parts:
     references: References
     reconcilers: Sequence[Reconciler[Any]]
     samplers: Sequence[Sampler[Key]]
+    trust_keeper: TrustKeeper | None
+    """None for an operator of one namespace: it may not list the others."""
 
 
 def build(kube: Kube, settings: Settings, telemetry: Telemetry, session: aiohttp.ClientSession, identity: str) -> Parts:
@@ -83,6 +86,7 @@ def build(kube: Kube, settings: Settings, telemetry: Telemetry, session: aiohttp
         MonitorReconciler(kube, settings, drift, profiles),
     )
     recorder = EventRecorder(kube, identity, telemetry)
+    keeper = TrustKeeper(kube, settings.operator_namespace, time.monotonic, settings.resync_seconds)
     by_kind = {reconciler.kind.kind: reconciler for reconciler in reconcilers}
     return Parts(
         queue=queue,
@@ -99,6 +103,7 @@ def build(kube: Kube, settings: Settings, telemetry: Telemetry, session: aiohttp
         references=references,
         reconcilers=reconcilers,
         samplers=(drift, *rollouts.values()),
+        trust_keeper=None if settings.watch_namespace else keeper,
     )
 
 
@@ -151,6 +156,8 @@ class Operator:
                 *(self._start(f"sampler {at}", each.run(parts.queue.add)) for at, each in enumerate(parts.samplers)),
                 self._start("trust", self._watch_trust(parts)),
             }
+            if parts.trust_keeper is not None:
+                background.add(self._start("trust entries", parts.trust_keeper.run()))
             watches_end = asyncio.Event()
             watches = asyncio.create_task(self._watch(parts, watches_end), name="watches")
             watches.add_done_callback(self._ended)

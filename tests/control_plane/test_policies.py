@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 import yaml
 
+from conformance.refusals import refusal, refused_by
 from modelcycle.api.policies import KNOWN, PODS, REQUESTS, STATUS, enforced
 from modelcycle_bundle.traffic import ANNOTATION
 
@@ -25,21 +26,6 @@ DIGEST = f"sha256:{'ab' * 32}"
 Object = dict[str, Any]
 Kubectl = Callable[..., str]
 DOCUMENTS = list(yaml.safe_load_all((ROOT / "manifests" / "base" / "policies.yaml").read_text()))
-
-
-def refusal(call: Callable[[], str]) -> str:
-    """What the API server says when it refuses; "" when it does not."""
-    try:
-        call()
-    except subprocess.CalledProcessError as error:
-        return str(error.stderr)
-    return ""
-
-
-def refused_by(call: Callable[[], str], policy: str, words: str) -> bool:
-    """Whether this policy refuses the call, and says why."""
-    said = refusal(call)
-    return f"ValidatingAdmissionPolicy '{policy}'" in said and words in said
 
 
 def narrowed(binding: Object, namespace: str) -> Object:
@@ -125,6 +111,8 @@ def plant(kubectl: Kubectl) -> Iterator[Plant]:
         until(lambda: not refusal(lambda: kubectl("get", "serviceaccount", "default", "-n", plant.namespace)))
         plant.apply(pod("serving", **{"modelcycle.dev/deployment": "scrap"}), pod("other", app="other"))
         plant.apply(model_deployment("probe"))
+        # As an earlier release let it through.
+        plant.apply(model_deployment("upgraded", requests=[request("old", "anna", "PromoteFull")]), user="anna")
         plant.apply(*[d for d in DOCUMENTS if not d["kind"].endswith("Binding")], *bindings)
         until(lambda: in_force(plant))
         yield plant
@@ -280,6 +268,17 @@ def test_a_full_promotion_needs_a_reason_whoever_writes_it(plant: Plant, reason:
         assert refused_by(call, REQUESTS, "give the reason for the record")
     plant.request(name, "anna", request("old", "anna"), request("a", "anna", "PromoteFull", reason="a known fault"))
     assert plant.requests(name) == ["old", "a"]
+
+
+def test_a_full_promotion_without_a_reason_from_before_the_policy_blocks_no_later_update(plant: Plant) -> None:
+    old = request("old", "anna", "PromoteFull")
+    plant.apply(model_deployment("upgraded", progressDeadlineSeconds=900), user=FLUX, manager="kustomize-controller")
+    plant.request("upgraded", "ben", old, request("b", "ben"))
+    assert plant.requests("upgraded") == ["old", "b"]
+    call = lambda: plant.request("upgraded", "anna", old, request("b", "ben"), request("c", "anna", "PromoteFull"))  # noqa: E731
+    assert refused_by(call, REQUESTS, "give the reason for the record")
+    plant.request("upgraded", "anna", request("b", "ben"))
+    assert plant.requests("upgraded") == ["b"]
 
 
 def test_the_right_can_be_given_for_one_object_by_name(plant: Plant) -> None:

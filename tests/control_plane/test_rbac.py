@@ -69,6 +69,7 @@ ALLOWED: list[Question] = [
     *[(verb, "events.events.k8s.io") for verb in ("get", "create", "patch")],
     ("get", "customresourcedefinitions.apiextensions.k8s.io"),
     ("get", "namespaces"),
+    ("list", "namespaces"),
 ]
 FORBIDDEN: list[Question] = [
     *[(verb, kind) for kind in OURS for verb in ("update", "patch", "delete")],
