@@ -7,6 +7,7 @@ from enum import StrEnum
 from typing import Any, Final
 
 from modelcycle.api.edition import Edition, edition_of
+from modelcycle.api.fields import SpecError, choice
 
 STATE_VERSION: Final = 2
 """Version of `status` and of the ledger that this code writes; a newer one is left alone."""
@@ -54,6 +55,8 @@ class MonitorReason(StrEnum):
     """A newer operator wrote the status; this one changes nothing."""
     WRITE_REFUSED = "WriteRefused"
     """The API server refuses a change that the operator has to make: quota, policy, rights or schema."""
+    INVALID_SPEC = "InvalidSpec"
+    """The spec has a value that this operator does not know; the message names the field."""
     NAME_TAKEN = "NameTaken"
     """The ConfigMap for the counts exists and is not ours."""
     LEDGER_UNREADABLE = "LedgerUnreadable"
@@ -86,6 +89,13 @@ class Priority(StrEnum):
     def at_least(self, other: "Priority") -> bool:
         """Whether this one matters as much as `other` or more."""
         return self.value <= other.value
+
+
+class Reference(StrEnum):
+    """What counts are compared with; drift/reference.py has the lookup of each."""
+
+    TRAINING = "training"
+    """The profile that was sealed into the model."""
 
 
 class Importance(StrEnum):
@@ -145,6 +155,7 @@ class MonitorSpec:
 
     target: str
     mode: Mode = Mode.OBSERVE
+    reference: Reference = Reference.TRAINING
     window: float = 3600.0
     window_max: float = 86400.0
     """Longest stretch of windows that are added up until there are enough rows to judge."""
@@ -169,6 +180,8 @@ class Monitor:
     resource_version: str
     spec: MonitorSpec
     status: Mapping[str, Any]
+    problem: str | None = None
+    """Why the spec cannot be used, then nothing but `spec.target` is read of it."""
 
     @property
     def generation(self) -> int:
@@ -192,47 +205,65 @@ def seconds(duration: str) -> float:
 
 
 def parse(obj: Mapping[str, Any]) -> Monitor:
-    """The typed view of an object that the API server has admitted."""
-    meta, spec = obj["metadata"], obj["spec"]
-    window, effect, persistence = (spec.get(name, {}) for name in ("window", "effect", "persistence"))
-    actions = spec.get("actions", {})
-    length = seconds(window.get("length", "1h"))
+    """The typed view of an object that the API server has admitted, maybe by the CRD of another release."""
+    meta, problem = obj["metadata"], None
+    try:
+        spec = _spec(obj["spec"])
+    except SpecError as error:
+        spec, problem = MonitorSpec(obj["spec"]["targetRef"]["name"]), str(error)
     return Monitor(
         namespace=meta["namespace"],
         name=meta["name"],
         uid=meta["uid"],
         edition=edition_of(obj),
         resource_version=meta["resourceVersion"],
-        spec=MonitorSpec(
-            target=spec["targetRef"]["name"],
-            mode=Mode(spec.get("mode", "observe")),
-            window=length,
-            # An object stored before `max` existed may have a longer window than its default.
-            window_max=max(length, seconds(window.get("max", "24h"))),
-            interval=seconds(spec.get("interval", "15s")),
-            suspend=spec.get("suspend", False),
-            false_alarms_per_quarter=spec.get("falseAlarmsPerQuarter", 1),
-            effect=Effect(float(effect.get("warn", "0.1")), float(effect.get("critical", "0.25"))),
-            persistence=Persistence(persistence.get("k", 2), persistence.get("of", 3)),
-            features=tuple(_feature(item) for item in spec.get("features", ())),
-            alert_min_priority=Priority(actions.get("alert", {}).get("minPriority", "P4")),
-            retrain=_retrain(actions["retrain"]) if "retrain" in actions else None,
-        ),
+        spec=spec,
         status=obj.get("status") or {},
+        problem=problem,
     )
 
 
-def _feature(raw: Mapping[str, Any]) -> FeatureSpec:
-    return FeatureSpec(raw["name"], Importance(raw.get("importance", "medium")), raw.get("owner", ""))
+def _spec(spec: Mapping[str, Any]) -> MonitorSpec:
+    window, effect, persistence = (spec.get(name, {}) for name in ("window", "effect", "persistence"))
+    actions = spec.get("actions", {})
+    length = _seconds(window, "spec.window", "length", "1h")
+    return MonitorSpec(
+        target=spec["targetRef"]["name"],
+        mode=choice(spec, "spec", "mode", Mode, Mode.OBSERVE),
+        reference=choice(spec, "spec", "reference", Reference, Reference.TRAINING),
+        window=length,
+        # An object stored before `max` existed may have a longer window than its default.
+        window_max=max(length, _seconds(window, "spec.window", "max", "24h")),
+        interval=_seconds(spec, "spec", "interval", "15s"),
+        suspend=spec.get("suspend", False),
+        false_alarms_per_quarter=spec.get("falseAlarmsPerQuarter", 1),
+        effect=Effect(float(effect.get("warn", "0.1")), float(effect.get("critical", "0.25"))),
+        persistence=Persistence(persistence.get("k", 2), persistence.get("of", 3)),
+        features=tuple(_feature(item, f"spec.features[{at}]") for at, item in enumerate(spec.get("features", ()))),
+        alert_min_priority=choice(actions.get("alert", {}), "spec.actions.alert", "minPriority", Priority, Priority.P4),
+        retrain=_retrain(actions["retrain"], "spec.actions.retrain") if "retrain" in actions else None,
+    )
 
 
-def _retrain(raw: Mapping[str, Any]) -> RetrainSpec:
+def _seconds(parent: Mapping[str, Any], path: str, name: str, default: str) -> float:
+    try:
+        return seconds(parent.get(name, default))
+    except ValueError as error:
+        raise SpecError(f"{path}.{name}: {error}") from error
+
+
+def _feature(raw: Mapping[str, Any], path: str) -> FeatureSpec:
+    importance = choice(raw, path, "importance", Importance, Importance.MEDIUM)
+    return FeatureSpec(raw["name"], importance, raw.get("owner", ""))
+
+
+def _retrain(raw: Mapping[str, Any], path: str) -> RetrainSpec:
     data = raw["data"]
     return RetrainSpec(
         template=raw["experimentTemplateRef"]["name"],
         data_uri=data["uri"],
         secret=data["secretRef"]["name"] if "secretRef" in data else None,
-        min_priority=Priority(raw.get("minPriority", "P2")),
-        cooldown=seconds(raw.get("cooldown", "24h")),
+        min_priority=choice(raw, path, "minPriority", Priority, Priority.P2),
+        cooldown=_seconds(raw, path, "cooldown", "24h"),
         min_new_rows=raw.get("minNewRows", 2000),
     )

@@ -6,7 +6,10 @@ Owns the wording of these errors. Knows no kind.
 import re
 from collections.abc import Mapping
 from datetime import timedelta
-from typing import Any, Final
+from enum import StrEnum
+from typing import Any, Final, TypeVar
+
+E = TypeVar("E", bound=StrEnum)
 
 
 class SpecError(ValueError):
@@ -27,6 +30,16 @@ def text(parent: Mapping[str, Any], path: str, name: str) -> str | None:
     if value is not None and (not isinstance(value, str) or not value):
         raise SpecError(f"{path}.{name}: expected text")
     return value
+
+
+def choice(parent: Mapping[str, Any], path: str, name: str, allowed: type[E], default: E | None = None) -> E:
+    """The member of `allowed` at `name`; with a default it may be absent. Raises SpecError with the value and what is possible."""
+    value = parent.get(name, default)
+    found = next((member for member in allowed if member.value == value), None)
+    if found is None:
+        said = "required" if value is None else f"{value!r} is unknown"
+        raise SpecError(f"{path}.{name}: {said}, expected one of {', '.join(allowed)}")
+    return found
 
 
 def integer(parent: Mapping[str, Any], path: str, name: str, default: int) -> int:

@@ -11,10 +11,10 @@ from enum import StrEnum
 from typing import Any, Final
 
 from modelcycle.api import rollout
-from modelcycle.api.fields import SpecError, duration, integer, mapping, short_duration, text
+from modelcycle.api.fields import SpecError, choice, duration, integer, mapping, short_duration, text
 from modelcycle.api.rollout import DEFAULT_STRATEGY, Approval, CanaryStrategy, UserRequest
 
-__all__ = ["DeploymentCondition", "DeploymentReason", "ModelSource", "Server", "Spec", "SpecError", "parse"]
+__all__ = ["DeploymentCondition", "DeploymentReason", "ModelSource", "Provider", "Server", "Spec", "SpecError", "parse"]
 
 DEFAULT_REPLICAS: Final = 1
 DEFAULT_PROGRESS_DEADLINE: Final = timedelta(seconds=600)
@@ -155,6 +155,13 @@ class DeploymentReason(StrEnum):
     """A defect of the fetch step; the message holds the exception's type."""
 
 
+class Provider(StrEnum):
+    """What brings a canary its share of the requests; deployment/routing.py has the implementation of each."""
+
+    IN_SERVER = "InServer"
+    """The serving pods themselves forward an exact share."""
+
+
 @dataclass(frozen=True, slots=True)
 class ModelSource:
     """Where the model comes from: `uri` and `digest`, or `experiment`."""
@@ -185,6 +192,7 @@ class Spec:
     model: ModelSource
     server: Server
     canary: CanaryStrategy = DEFAULT_STRATEGY
+    provider: Provider = Provider.IN_SERVER
     canary_timeout: timedelta = DEFAULT_CANARY_TIMEOUT
     sticky_header: str = ""
     """In lower case; "" when every request is drawn by itself."""
@@ -210,6 +218,7 @@ def parse(spec: Mapping[str, Any]) -> Spec:
         model=_source(model),
         server=_server(server),
         canary=rollout.parse_strategy(canary),
+        provider=choice(traffic, "spec.traffic", "provider", Provider, Provider.IN_SERVER),
         canary_timeout=short_duration(
             "spec.traffic.canaryTimeout", traffic.get("canaryTimeout"), DEFAULT_CANARY_TIMEOUT
         ),

@@ -10,7 +10,7 @@ from datetime import timedelta
 from enum import StrEnum
 from typing import Any, Final
 
-from modelcycle.api.fields import SpecError, decimal, duration, mapping, text
+from modelcycle.api.fields import SpecError, choice, decimal, duration, mapping, text
 from modelcycle_bundle.traffic import SHARE_DENOMINATOR
 
 DEFAULT_INTERVAL: Final = timedelta(seconds=2)
@@ -224,26 +224,18 @@ def _analysis(raw: Mapping[str, Any]) -> AnalysisSpec:
         harm_ratio=decimal(errors, f"{path}.metrics[errors]", "harmRatio", 2.0, 1.1, 100.0),
         harm_floor=decimal(errors, f"{path}.metrics[errors]", "harmFloor", 0.01, 1e-5, 0.5),
         interval=duration(f"{path}.interval", raw.get("interval"), DEFAULT_INTERVAL),
-        source=Source(_one_of(raw, path, "source", Source.PODS, Source)),
-        on_inconclusive=OnInconclusive(_one_of(raw, path, "onInconclusive", OnInconclusive.PAUSE, OnInconclusive)),
+        source=choice(raw, path, "source", Source, Source.PODS),
+        on_inconclusive=choice(raw, path, "onInconclusive", OnInconclusive, OnInconclusive.PAUSE),
         max_duration=duration(f"{path}.maxDuration", raw.get("maxDuration"), DEFAULT_MAX_DURATION),
     )
-
-
-def _one_of(raw: Mapping[str, Any], path: str, name: str, default: str, allowed: type[StrEnum]) -> str:
-    value = text(raw, path, name) or default
-    if value not in {member.value for member in allowed}:
-        raise SpecError(f"{path}.{name}: expected one of {', '.join(allowed)}")
-    return value
 
 
 def _request(raw: object, path: str) -> UserRequest:
     if not isinstance(raw, Mapping):
         raise SpecError(f"{path}: expected an object")
-    verb = _one_of(raw, path, "verb", "", Verb)
     return UserRequest(
         id=text(raw, path, "id") or "",
-        verb=Verb(verb),
+        verb=choice(raw, path, "verb", Verb),
         digest=text(raw, path, "digest"),
         by=text(raw, path, "by") or "",
         reason=text(raw, path, "reason") or "",

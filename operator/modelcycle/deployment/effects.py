@@ -16,8 +16,8 @@ from modelcycle.deployment.repairs import Altered, marked, put_back, undone
 from modelcycle.deployment.resize import is_resize, resized
 from modelcycle.deployment.retention import by_worth, is_outgrown
 from modelcycle.deployment.revision import Target
+from modelcycle.deployment.routing import router
 from modelcycle.deployment.status import RevisionRef, State
-from modelcycle.deployment.traffic import instructions, is_told
 from modelcycle.deployment.transition import capacity
 from modelcycle.deployment.verification import is_by_server_image
 from modelcycle.deployment.world import Child, World
@@ -34,7 +34,7 @@ def effects(world: World, spec: Spec, state: State) -> list[Action]:
         *_service(world, state),
         *shares(world, spec, state),
         *_scale_down(world, state),
-        *_doors(world, state),
+        *_doors(world, spec, state),
         *_trust(world),
         *(action for ref in state.referenced() for action in _revision(world, spec, state, ref)),
         *_prune(world, spec, state),
@@ -68,10 +68,10 @@ def _service_body(world: World, state: State) -> Mapping[str, Any]:
 
 def shares(world: World, spec: Spec, state: State) -> list[AnnotatePods]:
     """What pods have to be told about requests they hand on."""
-    return instructions(world, spec, state.traffic, (ref.revision for ref in state.referenced()))
+    return router(spec).instructions(world, spec, state.traffic, (ref.revision for ref in state.referenced()))
 
 
-def _doors(world: World, state: State) -> Iterable[Action]:
+def _doors(world: World, spec: Spec, state: State) -> Iterable[Action]:
     wanted = {state.canary.ref.revision} if state.canary and state.stable else set()
     if state.traffic.share and state.retiring:
         wanted.add(state.traffic.receiver)
@@ -79,7 +79,8 @@ def _doors(world: World, state: State) -> Iterable[Action]:
         body = manifests.door(world.namespace, world.name, world.uid, revision)
         yield from _upsert(world, SERVICE, world.doors.get(revision), body)
     for revision, door in sorted(world.doors.items()):
-        if revision not in wanted and not is_told(world, revision) and lingers(world, state) <= timedelta(0):
+        is_used = revision in wanted or router(spec).is_told(world, revision)
+        if not is_used and lingers(world, state) <= timedelta(0):
             yield _delete(world, SERVICE, door)
 
 

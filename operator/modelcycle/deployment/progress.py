@@ -17,8 +17,8 @@ from modelcycle.deployment.approvals import is_approval_missing
 from modelcycle.deployment.counting import Fit, fit, is_fit_settled, is_overdue, is_read, is_read_since
 from modelcycle.deployment.intent import ALL, rollout_id
 from modelcycle.deployment.resize import is_resize
+from modelcycle.deployment.routing import router
 from modelcycle.deployment.status import Canary, Grounds, Promotion, Retiring, RevisionRef, Stage, State
-from modelcycle.deployment.traffic import is_applied
 from modelcycle.deployment.transition import Happening, Transition, capacity, is_ready, is_return, label, step_of
 from modelcycle.deployment.world import World
 from modelcycle.stats.evidence import Verdict, verdict
@@ -51,7 +51,12 @@ def repeat(world: World, spec: Spec, done: Transition) -> Transition:
     """Tell a share once more, under a new seq, to pods that do not apply it: a kubelet can miss a change of an annotation, and an equal
     text would wake nobody."""
     state, canary = done.state, done.state.canary
-    if canary is None or not state.traffic.sends or state.traffic.at is None or is_applied(world, state.traffic):
+    if (
+        canary is None
+        or not state.traffic.sends
+        or state.traffic.at is None
+        or router(spec).is_applied(world, state.traffic)
+    ):
         return done
     if world.now - state.traffic.at < REPEAT_AFTER or world.now - canary.since >= APPLY_BOUND:
         return done
@@ -111,7 +116,7 @@ def _set_weight(world: World, spec: Spec, done: Transition, canary: Canary, shar
     if state.traffic.share == share and state.traffic.rollout == canary.rollout:
         # Seen since then, if not applied: a share whose effect nobody could see is followed by no larger one.
         waited = world.now - canary.since >= APPLY_BOUND and _is_seen(world, done)
-        return _next(world, done, canary) if waited or is_applied(world, state.traffic) else done
+        return _next(world, done, canary) if waited or router(spec).is_applied(world, state.traffic) else done
     rises = share > state.traffic.share
     if rises and (is_approval_missing(world, spec, state) or not done.counts.allows_more):
         return done
@@ -229,7 +234,7 @@ def _promote(world: World, spec: Spec, done: Transition, canary: Canary) -> Tran
     """Record that the canary is to serve; the Service follows in the same plan, and again after any crash."""
     state = done.state
     if canary.stage is Stage.FORWARDING:
-        is_waiting = not is_applied(world, state.traffic) and world.now - canary.since < APPLY_BOUND
+        is_waiting = not router(spec).is_applied(world, state.traffic) and world.now - canary.since < APPLY_BOUND
         if is_waiting or _holds(world, spec, done, canary):
             return done
     new, old = canary.ref, state.stable

@@ -8,13 +8,14 @@ from typing import Any, Final
 
 from modelcycle.api import conditions
 from modelcycle.api.conditions import timestamp
+from modelcycle.api.modeldeployment import Spec
 from modelcycle.api.rollout import percent
 from modelcycle.deployment import status
 from modelcycle.deployment.analysis import ERRORS, AnalysisState, LookRecord, score, state_text
 from modelcycle.deployment.forecast import duration, remaining
 from modelcycle.deployment.manifests import service_url
+from modelcycle.deployment.routing import router
 from modelcycle.deployment.status import State
-from modelcycle.deployment.traffic import is_applied
 from modelcycle.deployment.transition import Transition, short
 from modelcycle.deployment.verdict import Verdict, domain_conditions
 from modelcycle.deployment.world import World
@@ -31,7 +32,10 @@ def render(world: World, done: Transition, answer: Verdict) -> dict[str, Any]:
     if spec is None:
         fields |= _kept(world.raw_status, fields)
     elif state.canary:
-        fields["canary"] = fields["canary"] | {"stepCount": len(spec.canary.steps), "weight": _weight(world, state)}
+        fields["canary"] = fields["canary"] | {
+            "stepCount": len(spec.canary.steps),
+            "weight": _weight(world, spec, state),
+        }
     if spec is not None and state.analysis and state.analysis.evidence.looks:
         fields["analysis"] = _analysis(done, state.analysis)
     return {
@@ -67,13 +71,13 @@ def _summary(state: State) -> dict[str, str]:
     }
 
 
-def _weight(world: World, state: State) -> dict[str, str]:
+def _weight(world: World, spec: Spec, state: State) -> dict[str, str]:
     desired = percent(state.traffic.share)
     before = world.raw_status.get("canary", {}).get("weight", {}).get("applied", "0")
     realised = state.analysis.realised if state.analysis else None
     return {
         "desired": desired,
-        "applied": desired if is_applied(world, state.traffic) else before,
+        "applied": desired if router(spec).is_applied(world, state.traffic) else before,
         "realised": NONE if realised is None else f"{100 * realised:.3g}",
     }
 

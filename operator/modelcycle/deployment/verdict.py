@@ -17,8 +17,8 @@ from modelcycle.deployment.forecast import duration, remaining, rounded
 from modelcycle.deployment.progress import APPLY_BOUND, is_form_unknown, rests_on_counts
 from modelcycle.deployment.rejection import standing_rejection
 from modelcycle.deployment.revision import Target
+from modelcycle.deployment.routing import router
 from modelcycle.deployment.status import Canary, RevisionRef, Stage, State
-from modelcycle.deployment.traffic import is_applied
 from modelcycle.deployment.transition import Transition, capacity, is_ready, label, problem_of, short
 from modelcycle.deployment.verification import is_by_server_image
 from modelcycle.deployment.world import Foreign, World
@@ -179,17 +179,17 @@ def _compared(world: World, spec: Spec, done: Transition, canary: Canary) -> Ver
         )
         return Verdict(Outcome.RECONCILING, Reason.REPLICAS_NOT_READY, text)
     if is_overdue(world, spec, state):
-        text = f"{where}: no verdict within maxDuration; {_evidence(world, state)}; PromoteFull or Abort decides"
+        text = f"{where}: no verdict within maxDuration; {_evidence(world, spec, state)}; PromoteFull or Abort decides"
         return Verdict(Outcome.RECONCILING, Reason.CANARY_PAUSED, text)
     step = spec.canary.steps[canary.step] if canary.step < len(spec.canary.steps) else None
     if canary.stage is Stage.STEPS and isinstance(step, Pause):
         wait = "until a Promote request" if step.duration is None else f"for {duration(step.duration.total_seconds())}"
-        text = f"{where}: paused {wait}; {_evidence(world, state)}"
+        text = f"{where}: paused {wait}; {_evidence(world, spec, state)}"
         return Verdict(Outcome.RECONCILING, Reason.CANARY_PAUSED, text)
     if canary.stage is Stage.STEPS and isinstance(step, Shadow):
         text = f"{where}: copies of {percent(step.share)} % go to it for {duration(step.duration.total_seconds())}, no evidence"
         return Verdict(Outcome.RECONCILING, Reason.CANARY_IN_PROGRESS, text)
-    return Verdict(Outcome.RECONCILING, Reason.CANARY_IN_PROGRESS, f"{where}: {_evidence(world, state)}")
+    return Verdict(Outcome.RECONCILING, Reason.CANARY_IN_PROGRESS, f"{where}: {_evidence(world, spec, state)}")
 
 
 def _unapproved(world: World, spec: Spec, state: State, canary: Canary) -> Verdict:
@@ -209,11 +209,11 @@ def _unapproved(world: World, spec: Spec, state: State, canary: Canary) -> Verdi
     return Verdict(Outcome.RECONCILING, Reason.AWAITING_APPROVAL, text)
 
 
-def _evidence(world: World, state: State) -> str:
+def _evidence(world: World, spec: Spec, state: State) -> str:
     """`no harm so far, about 310 more canary requests until promotion (6 min)`."""
     analysis = state.analysis
     if analysis is None or not analysis.evidence.canary.n:
-        return f"no request has reached the canary yet{_unheard(world, state)}"
+        return f"no request has reached the canary yet{_unheard(world, spec, state)}"
     counts = analysis.evidence.canary
     so_far = "no harm so far" if not counts.events else f"{counts.events} of {counts.n} answers bad so far"
     needed = remaining(analysis)
@@ -226,9 +226,9 @@ def _evidence(world: World, state: State) -> str:
     return f"{so_far}, about {rounded(needed)} more canary requests until promotion{eta}"
 
 
-def _unheard(world: World, state: State) -> str:
+def _unheard(world: World, spec: Spec, state: State) -> str:
     at, share = state.traffic.at, state.traffic.share
-    if not share or at is None or world.now - at < APPLY_BOUND or is_applied(world, state.traffic):
+    if not share or at is None or world.now - at < APPLY_BOUND or router(spec).is_applied(world, state.traffic):
         return ""
     return "; not every pod of stable says that it applies the share (pods of a server without canaries do not)"
 

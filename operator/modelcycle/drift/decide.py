@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from modelcycle.api.conditions import Outcome
 from modelcycle.api.driftmonitor import STATE_VERSION, Monitor, MonitorReason
-from modelcycle.drift import alarms, announce, findings, history, retrain, status, windows
+from modelcycle.drift import alarms, announce, findings, history, reference, retrain, status, windows
 from modelcycle.drift import ledger as ledgers
 from modelcycle.drift.history import Live
 from modelcycle.drift.ledger import Book
@@ -67,7 +67,7 @@ def _next(world: MonitorWorld, before: Book) -> tuple[Book, RetrainStep | None]:
     counts = windows.advance(before.counts, windows.Wish(spec.target, spec.window, spec.suspend), world.samples)
     counted_for = counts.open.target if counts.open else spec.target
     judged = history.of_target(before.history, counted_for, counts.floor)
-    judged = history.advance(judged, counts.windows, Live(world.profiles, digest), spec)
+    judged = history.advance(judged, counts.windows, Live(reference.profiles(world), digest), spec)
     after = replace(before, counts=counts, history=judged)
     if world.retrain is None:
         return after, None
@@ -78,6 +78,8 @@ def _next(world: MonitorWorld, before: Book) -> tuple[Book, RetrainStep | None]:
 
 def _refusal(world: MonitorWorld) -> Finding | None:
     stored, name = world.stored, ledgers.config_map_name(world.monitor)
+    if world.monitor.problem is not None:
+        return Finding(Outcome.STALLED, MonitorReason.INVALID_SPEC, world.monitor.problem)
     if stored and stored.owner is not None:
         return Finding(
             Outcome.STALLED,

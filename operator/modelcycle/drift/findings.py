@@ -8,7 +8,7 @@ from typing import Final
 
 from modelcycle.api.conditions import Outcome, timestamp
 from modelcycle.api.driftmonitor import Monitor, MonitorReason
-from modelcycle.drift import alarms, explain, history, status
+from modelcycle.drift import alarms, explain, history, reference, status
 from modelcycle.drift.history import History
 from modelcycle.drift.ledger import Book
 from modelcycle.drift.status import Finding
@@ -74,7 +74,7 @@ def _lacking(world: MonitorWorld, book: Book, samples: Samples) -> str | None:
     if not blocked and not book.counts.windows:
         # Before the first window ends it is said what will be missing then.
         counted = {name for run in samples.runs.values() if run.gone_at is None and (name := named(run.counts))}
-        blocked = min(counted, default="") if counted and not counted & world.profiles.keys() else ""
+        blocked = min(counted, default="") if counted and not counted & reference.profiles(world).keys() else ""
     if not blocked:
         return None
     why = world.lacking.get(blocked, "no pod counts by it any more")
