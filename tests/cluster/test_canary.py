@@ -124,7 +124,7 @@ def test_going_back_within_the_guard_window_builds_no_pod_and_waits_for_no_evide
     done = line.ended()
     assert is_current(done), describe(done)
     assert done["status"]["stable"]["digest"] == ground.usual.digest
-    assert [entry["reason"] for entry in done["status"]["history"][-2:]] == ["Ready", "Ready"]
+    assert [entry["reason"] for entry in done["status"]["history"][-2:]] == ["Ready", "Returned"]
     assert _unbuilt(line.pods(done["status"]["stable"]["revision"])) == _unbuilt(old)
     eventually(lambda: not line.pods(guarded["status"]["stable"]["revision"]), "no pod of the other revision is left")
     pages = [line.page(pod["metadata"]["name"]) for pod in old]

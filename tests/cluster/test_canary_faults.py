@@ -2,7 +2,6 @@
 
 import csv
 import io
-import json
 import os
 import signal
 from collections.abc import Iterator
@@ -170,22 +169,61 @@ oip.parse_infer = checked
 """A server of somebody's own: says that it takes the inputs that stable takes, and answers 400 where a value seems too large to it."""
 
 
-def check_ranges(line: Line, revision: str, limit: float) -> None:
-    """Have the pods of a revision run such a server, as a platform that patches what it is given would; waits for them."""
+INJECTION = """
+apiVersion: admissionregistration.k8s.io/v1
+kind: MutatingAdmissionPolicy
+metadata: {{name: {name}}}
+spec:
+  matchConstraints:
+    namespaceSelector: {{matchLabels: {{kubernetes.io/metadata.name: {namespace}}}}}
+    resourceRules: [{{apiGroups: [""], apiVersions: [v1], operations: [CREATE], resources: [pods]}}]
+  matchConditions:
+    - {{name: of-the-revision, expression: "object.metadata.?labels[?'modelcycle.dev/revision'].orValue('') == '{revision}'"}}
+  failurePolicy: Fail
+  reinvocationPolicy: Never
+  mutations:
+    - patchType: ApplyConfiguration
+      applyConfiguration:
+        expression: >-
+          Object{{spec: Object.spec{{
+            containers: [Object.spec.containers{{
+              name: "{container}",
+              env: [Object.spec.containers.env{{name: "PYTHONPATH", value: "/{name}:/app/src"}}],
+              volumeMounts: [Object.spec.containers.volumeMounts{{name: "{name}", mountPath: "/{name}"}}]
+            }}],
+            volumes: [Object.spec.volumes{{name: "{name}", configMap: Object.spec.volumes.configMap{{name: "{name}"}}}}]
+          }}}}
+---
+apiVersion: admissionregistration.k8s.io/v1
+kind: MutatingAdmissionPolicyBinding
+metadata: {{name: {name}}}
+spec: {{policyName: {name}}}
+"""
+
+
+@contextmanager
+def check_ranges(line: Line, revision: str, limit: float) -> Iterator[None]:
+    """Have new pods of a revision run such a server, as a platform that injects into pods would; its pods are replaced by such ones."""
     kubectl = line.kubectl
-    name = f"range-check-{line.name}"
+    name = f"range-check-{kubectl.namespace}"
     program = {"sitecustomize.py": RANGE_CHECK.format(limit=limit)}
     kubectl.apply({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": name}, "data": program})
-    container = {
-        "name": SERVER_CONTAINER,
-        "env": [{"name": "PYTHONPATH", "value": f"/{name}:/app/src"}],
-        "volumeMounts": [{"name": name, "mountPath": f"/{name}"}],
-    }
-    pod = {"containers": [container], "volumes": [{"name": name, "configMap": {"name": name}}]}
-    selector = f"modelcycle.dev/deployment={line.name},modelcycle.dev/revision={revision}"
-    deployment = kubectl.run("get", "deployments", "-l", selector, "-o", "name").strip()
-    kubectl.run("patch", deployment, "--type=strategic", "-p", json.dumps({"spec": {"template": {"spec": pod}}}))
-    kubectl.run("rollout", "status", deployment, "--timeout=120s")
+    policy = INJECTION.format(name=name, namespace=kubectl.namespace, revision=revision, container=SERVER_CONTAINER)
+    kubectl.run("apply", "-f", "-", stdin=policy)
+
+    def injected() -> bool:
+        """A policy acts a moment after its creation: pods are replaced until all of them carry what it adds."""
+        plain = [pod for pod in line.pods(revision) if not any(v["name"] == name for v in pod["spec"]["volumes"])]
+        for pod in plain:
+            kubectl.run("delete", "pod", pod["metadata"]["name"], "--wait=true")
+        ready = [c for pod in line.pods(revision) for c in pod["status"].get("conditions", ()) if c["type"] == "Ready"]
+        return not plain and bool(ready) and all(c["status"] == "True" for c in ready)
+
+    try:
+        eventually(injected, "the canary's pods run the server that checks ranges")
+        yield
+    finally:
+        kubectl.run("delete", "-f", "-", stdin=policy)
 
 
 def test_canary_that_answers_400_to_what_stable_answers_is_incompatible_delivery_44(ground: Ground) -> None:
@@ -196,9 +234,9 @@ def test_canary_that_answers_400_to_what_stable_answers_is_incompatible_delivery
     paused = line.wait(lambda o: is_stalled(o) or reason(o) == "CanaryPaused")
     assert not is_stalled(paused), describe(paused)
     asked = records.usual().inputs[:ROWS, 0]
-    check_ranges(line, canary(paused)["revision"], float(np.quantile(asked, 0.75)))
-    assert line.person("promote").returncode == 0
-    done = line.ended()
+    with check_ranges(line, canary(paused)["revision"], float(np.quantile(asked, 0.75))):
+        assert line.person("promote").returncode == 0
+        done = line.ended()
     assert is_stalled(done), describe(done)
     assert rejections(done) == {ground.equal.digest: "IncompatibleSignature"}
     assert "refuses" in describe(done)
