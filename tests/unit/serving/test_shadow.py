@@ -109,8 +109,10 @@ def test_labels_that_differ_are_counted_with_the_largest_difference_delivery_12(
 def test_copy_that_comes_to_nothing_is_counted_and_felt_by_nobody_delivery_12(
     stable: Stable, behave: peers.Behaviour, outcome: str
 ) -> None:
+    # A busy machine must not make any of the others late.
+    timeout = 1.0 if outcome == names.OUTCOME_LATE else 30.0
     with Peer(behave) as canary:
-        copy(stable, canary, ALL, timeout=0.2)
+        copy(stable, canary, ALL, timeout=timeout)
         assert {each.json["model_version"] for each in ask(stable, 3)} == {stable.version}
         assert copies(stable, 3) == {outcome: 3}
 
