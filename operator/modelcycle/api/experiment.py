@@ -268,7 +268,6 @@ class ExperimentSpec:
     trial_deadline_seconds: int
     data: Data
     steps: tuple[Step, ...]
-    is_pipeline: bool
     resources: str | None
     """Resource requirements as canonical JSON text."""
     key_secret: str
@@ -312,7 +311,6 @@ def _parse(spec: Mapping[str, Any]) -> ExperimentSpec:
         trial_deadline_seconds=int(spec.get("trialActiveDeadlineSeconds", 3600)),
         data=_data(spec["data"]),
         steps=steps,
-        is_pipeline="pipeline" in spec["trainer"],
         resources=canonical(resources) if resources else None,
         key_secret=spec.get("seal", {}).get("keySecretRef", {}).get("name", DEFAULT_KEY_SECRET),
         output_uri=spec["output"]["uri"].rstrip("/"),
