@@ -17,6 +17,7 @@ from modelcycle.api import acceptance, driftmonitor, experiment, modeldeployment
 from modelcycle.kube.kinds import DRIFT_MONITOR, EXPERIMENT, MODEL_DEPLOYMENT, Kind
 
 ROOT: Final = Path(__file__).parents[3]
+OPERATOR: Final = ROOT / "operator" / "modelcycle"
 DEPLOYMENT_SPECS: Final = (
     modeldeployment.Spec,
     modeldeployment.ModelSource,
@@ -56,7 +57,7 @@ def _recorder(spec: type, touched: Touched) -> Callable[[Any, str], Any]:
     def access(self: Any, name: str) -> Any:
         reader = Path(sys._getframe(1).f_code.co_filename)
         # Comparing, hashing and copying a dataclass touches every field and reads none.
-        if "modelcycle" in reader.parts:
+        if OPERATOR in reader.parents:
             touched.add(f"{spec.__name__}.{name}")
         return object.__getattribute__(self, name)
 
