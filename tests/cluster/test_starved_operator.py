@@ -34,7 +34,7 @@ def test_a_starved_operator_is_not_restarted_and_is_said_to_be_silent(system: Ku
         time.sleep(FROZEN)
         seen = plant.kubectl.plugin("status")
         explained = plant.kubectl.plugin("explain", "starved")
-        head, row = plant.kubectl.run("get", "experiment", "starved").splitlines()
+        head, row = plant.kubectl.run("get", "experiment", "starved", "-o", "wide").splitlines()
         end = time.monotonic() + CROWDED
         while time.monotonic() < end:
             os.kill(pid, signal.SIGCONT)
