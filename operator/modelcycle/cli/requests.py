@@ -104,8 +104,8 @@ def patch(obj: Object, entry: Entry) -> Sequence[Operation]:
     Raises Refusal when the list is full.
     """
     entries = items(part(obj, "spec"), "requests")
-    waiting = {p.id for p in views.pending(obj)}
-    done = [at for at, e in enumerate(entries) if e.get("id") in _owned(obj) - waiting]
+    ended = _owned(obj) - {p.id for p in views.pending(obj)}
+    done = [at for at, e in enumerate(entries) if e.get("id") in ended]
     if len(entries) - len(done) >= LIMIT:
         raise Refusal(f"spec.requests is full ({LIMIT} entries): remove executed ones from Git, or withdraw some")
     added = _written(entry)
@@ -151,10 +151,7 @@ def _not_requests(manager: Mapping[str, Any]) -> Mapping[str, Any]:
 
 def _union(one: Mapping[str, Any], other: Mapping[str, Any]) -> Mapping[str, Any]:
     """Both sets of fields in the form of `fieldsV1`."""
-    return {
-        name: _union(one[name], other[name]) if name in one and name in other else one.get(name, other.get(name))
-        for name in (*one, *(name for name in other if name not in one))
-    }
+    return {**one, **other, **{name: _union(one[name], other[name]) for name in one.keys() & other.keys()}}
 
 
 def subject(obj: Object, wanted: Wanted) -> str:

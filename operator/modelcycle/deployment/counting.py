@@ -4,6 +4,7 @@ Owns when counts may be decided on. Missing, old or contradictory counts hold a 
 Counts of some of the pods that count may roll back and move nothing forward. Stable's pods count both arms: requests arrive there.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -107,7 +108,7 @@ def counting(world: World, spec: Spec, state: State) -> Counting:
 def _of_the_counting(world: World, state: State, samples: Samples, since: datetime) -> Counting:
     """Whether the pods that count were read `since` then. With none of them Ready there is nothing that could be missing."""
     pods = world.answering(state.stable.revision) if state.stable else ()
-    seen = {run.pod_uid: sample.seen_at for run, sample in samples.runs.items() if sample.gone_at is None}
+    seen = _last_seen(samples)
     failing = {pod.pod_uid: pod for pod in samples.failing}
     silent = [pod for pod in pods if seen.get(pod.uid, _begun(failing.get(pod.uid), world.now)) < since]
     if pods and not any(pod.uid in seen and seen[pod.uid] >= since for pod in pods):
@@ -157,20 +158,22 @@ def is_overdue(world: World, spec: Spec, state: State) -> bool:
 
 def is_read(world: World, revision: str) -> bool:
     """Whether every Ready pod of the revision is in the latest reading."""
-    if world.samples is None:
-        return False
-    read = {run.pod_uid for run, sample in world.samples.runs.items() if sample.gone_at is None}
-    pods = world.answering(revision)
-    return bool(pods) and all(pod.uid in read for pod in pods)
+    pods, seen = world.answering(revision), _last_seen(world.samples)
+    return bool(pods) and all(pod.uid in seen for pod in pods)
 
 
 def is_read_since(world: World, revision: str, moment: datetime) -> bool:
     """Whether every Ready pod of the revision was read at `moment` or later."""
-    if world.samples is None:
-        return False
-    runs = world.samples.runs
-    read = {run.pod_uid for run, sample in runs.items() if sample.gone_at is None and sample.seen_at >= moment}
-    return all(pod.uid in read for pod in world.answering(revision))
+    seen = _last_seen(world.samples)
+    return world.samples is not None and all(
+        pod.uid in seen and seen[pod.uid] >= moment for pod in world.answering(revision)
+    )
+
+
+def _last_seen(samples: Samples | None) -> Mapping[str, datetime]:
+    """When each living pod was read last, by uid."""
+    runs = samples.runs.items() if samples else ()
+    return {run.pod_uid: sample.seen_at for run, sample in runs if sample.gone_at is None}
 
 
 def fit(world: World, canary: str, stable: str) -> Fit:

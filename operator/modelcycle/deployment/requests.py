@@ -37,8 +37,7 @@ def _forgive_form(world: World, done: Transition, request: UserRequest) -> Trans
     standing = standing_rejection(world, state, target)
     if request.digest != target.digest or standing is None or standing.reason != Reason.INCOMPATIBLE_SIGNATURE:
         return done
-    kept = tuple(item for item in state.rejected if item.ref.digest != target.digest)
-    return replace(done, state=replace(state, rejected=kept))
+    return _forgiven(done, target.digest)
 
 
 def _is_early(world: World, done: Transition, request: UserRequest) -> bool:
@@ -101,11 +100,16 @@ def _approve(world: World, done: Transition, request: UserRequest) -> Answer:
 
 def _retry(world: World, done: Transition, request: UserRequest) -> Answer:
     digest = request.digest or ""
-    kept = tuple(item for item in done.state.rejected if item.ref.digest != digest)
-    if len(kept) == len(done.state.rejected):
+    forgiven = _forgiven(done, digest)
+    if len(forgiven.state.rejected) == len(done.state.rejected):
         return _refused(done, f"{short(digest)} is not rejected")
-    forgiven = replace(done, state=replace(done.state, rejected=kept))
     return forgiven, RequestResult.EXECUTED, f"{short(digest)} is tried anew, from zero evidence"
+
+
+def _forgiven(done: Transition, digest: str) -> Transition:
+    """Without the rejections of a digest."""
+    kept = tuple(item for item in done.state.rejected if item.ref.digest != digest)
+    return replace(done, state=replace(done.state, rejected=kept))
 
 
 def _promote(world: World, spec: Spec, done: Transition, canary: Canary) -> Answer:
