@@ -130,7 +130,7 @@ def _alone(item: LookRecord, design: Design) -> tuple[str, str, str]:
 
 
 def _cause(item: LookRecord, name: str) -> int:
-    return {"refused": item.refused, "rescued": item.look.rescued, "late": item.late}[name]
+    return {"refused": item.refused, "rescued": item.look.rescued, "late": item.look.late}[name]
 
 
 def _stored(raw: Object) -> tuple[str, ...]:

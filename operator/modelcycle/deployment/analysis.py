@@ -54,8 +54,6 @@ class LookRecord:
     log_rollback: float
     log_promote: float
     verdict: Verdict
-    late: int = 0
-    """Of the canary's answers, those that came too late."""
     unjudged: int = 0
     """Late ones that are not among the look's events."""
     phi: float | None = None
@@ -111,8 +109,8 @@ def fold(state: AnalysisState, samples: Samples) -> AnalysisState:
     now = [tally for sample in samples.runs.values() if (tally := _tally(sample, state.rollout)) is not None]
     moved = [(before.get(t.run, Tally(t.run, Counts(), Counts())), t) for t in now if t != before.get(t.run)]
     steps = [_step(old, new) for old, new in moved if _rose(old, new)]
-    rescued = sum(step.rescued for step in steps)
-    look = Look(_sum(step.canary for step in steps), _sum(step.stable for step in steps), rescued)
+    others = sum(step.rescued for step in steps), sum(step.late for step in steps)
+    look = Look(_sum(step.canary for step in steps), _sum(step.stable for step in steps), *others)
     if not look.canary.n + look.stable.n:
         return state
     design = state.design
@@ -125,7 +123,6 @@ def fold(state: AnalysisState, samples: Samples) -> AnalysisState:
         log_rollback=evidence.log_rollback(after),
         log_promote=evidence.log_promote(after, design),
         verdict=evidence.verdict(after, design),
-        late=sum(step.late for step in steps),
         unjudged=sum(step.unjudged or 0 for step in steps),
         phi=state.dispersion.phi,
     )
@@ -172,7 +169,7 @@ def mostly_refused(state: AnalysisState) -> bool:
 
 def mostly_late(state: AnalysisState) -> bool:
     """Whether most of the canary's recent bad answers were late."""
-    return _are_most(state, [item.late for item in state.recent[-2:]])
+    return _are_most(state, [item.look.late for item in state.recent[-2:]])
 
 
 def has_unjudged(state: AnalysisState) -> bool:
@@ -305,14 +302,16 @@ def _record_plain(item: LookRecord) -> list[Any]:
     numbers = [*_pair(item.look.canary), *_pair(item.look.stable), item.look.rescued, item.refused]
     scores = (f"{item.log_rollback:.6g}", f"{item.log_promote:.6g}")
     phi = () if item.phi is None else (repr(item.phi),)
-    return [timestamp(item.at), *numbers, *scores, item.verdict.value, item.late, item.unjudged, *phi]
+    return [timestamp(item.at), *numbers, *scores, item.verdict.value, item.look.late, item.unjudged, *phi]
 
 
 def _record_of(raw: Sequence[Any]) -> LookRecord:
     at, cn, ce, sn, se, rescued, refused, rollback, promote, verdict, *later = raw
-    look = Look(Counts(cn, ce), Counts(sn, se), rescued)
-    late, phi = later[:2], map(float, later[2:])
-    return LookRecord(parse_time(at), look, refused, float(rollback), float(promote), Verdict(verdict), *late, *phi)
+    # Earlier operators kept neither late ones nor the dispersion.
+    late, *told = later or (0,)
+    look = Look(Counts(cn, ce), Counts(sn, se), rescued, late)
+    scores = float(rollback), float(promote), Verdict(verdict)
+    return LookRecord(parse_time(at), look, refused, *scores, *told[:1], *map(float, told[1:]))
 
 
 def _pair(counts: Counts) -> tuple[int, int]:

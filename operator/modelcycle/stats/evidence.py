@@ -51,6 +51,8 @@ class Look:
     stable: Counts
     rescued: int = 0
     """Of the canary's events, those that stable's own model then answered well. Only fail-fast looks at it."""
+    late: int = 0
+    """Of the canary's answers, those that came too late. Only fail-fast looks at it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,8 +180,12 @@ def fail_fast(recent: Sequence[Look]) -> bool:
     two good answers among 9,000 shield nothing. Stable did so by its own requests, or by most of the very requests that the canary failed,
     which is all there is to compare with when the canary gets every request. Outside alpha: it catches a canary that answers nothing right
     before E may, whatever the cap of a look. Where stable answers nothing either it stays silent.
+
+    Late answers come together: all that is under way when a pod stands still for a moment is late at once, so 8 of 8 are one event
+    there and may fall into one look. Where most were late, each of two looks in a row must have nearly none that is good.
     """
-    return any(_nearly_all_failed(recent[-span:]) for span in (1, 2))
+    failed = any(_nearly_all_failed(recent[-span:]) for span in (1, 2))
+    return failed and (not _mostly_late(recent[-2:]) or (len(recent) > 1 and all(map(_nearly_none_good, recent[-2:]))))
 
 
 def to_json(evidence: Evidence) -> dict[str, object]:
@@ -230,6 +236,14 @@ def _nearly_all_failed(looks: Sequence[Look]) -> bool:
     stable_works = 2 * stable.events < stable.n or 2 * rescued > canary.n
     good = canary.n - canary.events
     return good <= FAIL_FAST_GOOD * canary.n and _fails_beyond_half(canary.n, good) and stable_works
+
+
+def _mostly_late(looks: Sequence[Look]) -> bool:
+    return 2 * sum(look.late for look in looks) > sum(look.canary.events for look in looks)
+
+
+def _nearly_none_good(look: Look) -> bool:
+    return look.canary.n - look.canary.events <= FAIL_FAST_GOOD * look.canary.n and look.canary.n > 0
 
 
 def _fails_beyond_half(answers: int, good: int) -> bool:

@@ -18,6 +18,11 @@ def message(lab: Lab) -> str:
     return str(ready["message"])
 
 
+def looks(lab: Lab) -> int:
+    known = analysis.from_plain(lab.status.get("analysis", {}))
+    return known.evidence.looks if known else 0
+
+
 @pytest.mark.parametrize("part", [0.1, 0.5, 1.0])
 async def test_service_that_is_slow_in_both_arms_is_not_rolled_back(part: float) -> None:
     lab = await started()
@@ -46,6 +51,18 @@ async def test_canary_whose_every_answer_is_late_is_off_at_once_and_the_message_
     assert (lab.reason, lab.serving, lab.arms.bad_answers) == ("CanaryFailFast", "a", 0)
     assert "mostly late: no whole answer within spec.traffic.canaryTimeout (0.25s)" in message(lab)
     assert ("of an earlier image" in message(lab)) is earlier_image
+
+
+async def test_canary_whose_pod_stood_still_for_one_look_is_not_off_at_once() -> None:
+    lab = await started(rate=300.0, traffic={"canaryTimeout": "250ms"})
+    await lab.run(seconds=60, until=lambda: looks(lab) >= 2)
+    before = looks(lab)
+    lab.arms.slow[digest("b")] = 1.0
+    await lab.run(seconds=10, until=lambda: looks(lab) > before)
+    del lab.arms.slow[digest("b")]
+    await lab.run(seconds=20)
+    assert lab.status["analysis"]["metrics"][0]["canary"]["events"] >= 8
+    assert lab.status.get("rejected", []) == []
 
 
 async def test_late_answers_are_no_evidence_where_pods_of_an_earlier_image_do_not_count_stables() -> None:
@@ -86,6 +103,6 @@ async def test_evidence_stored_by_an_earlier_operator_goes_on_with_its_pods() ->
     again = analysis.from_plain({"rollout": after.rollout, "state": analysis.state_text(after)})
     assert again is not None
     assert again.tallies == after.tallies
-    assert [(look.late, look.unjudged) for look in again.recent] == [
-        (look.late, look.unjudged) for look in after.recent
+    assert [(look.look.late, look.unjudged) for look in again.recent] == [
+        (look.look.late, look.unjudged) for look in after.recent
     ]

@@ -194,6 +194,31 @@ def test_fail_fast(recent: list[Look], expected: bool) -> None:
     assert fail_fast(recent) is expected
 
 
+def late(canary: tuple[int, int], among: int) -> Look:
+    """A look with late answers among the canary's bad ones, where stable fails nothing."""
+    return replace(look(canary, (72, 0)), late=among)
+
+
+@pytest.mark.parametrize(
+    ("recent", "expected"),
+    [
+        ([late((8, 8), 8)], False),
+        ([GOOD, late((8, 8), 8)], False),
+        ([late((8, 8), 8), late((8, 8), 8)], True),
+        ([late((4, 4), 4), late((4, 4), 4)], True),
+        ([late((9, 8), 8), late((100, 100), 100)], False),
+        ([late((0, 0), 0), late((100, 100), 100)], False),
+        ([late((8, 8), 4)], True),
+        ([GOOD, late((8, 8), 5)], False),
+    ],
+    ids=str,
+)
+def test_late_answers_that_came_together_in_one_look_are_no_reason_for_fail_fast(
+    recent: list[Look], expected: bool
+) -> None:
+    assert fail_fast(recent) is expected
+
+
 @given(answers=st.integers(1, 600), good=st.integers(0, 60), half=st.integers(0, 299))
 def test_fail_fast_is_no_likelier_than_eight_bad_of_eight_for_an_arm_that_fails_half(
     answers: int, good: int, half: int
