@@ -51,6 +51,8 @@ class FailureReason(StrEnum):
     """The target has too few labelled rows, or a single class, or is not numeric for a regression."""
     FEATURE_NOT_NUMERIC = "FeatureNotNumeric"
     """A feature column holds text; the message names the column, never a value."""
+    INVALID_SPEC = "InvalidSpec"
+    """Two fields of the spec contradict each other in a way that only the trainer can see."""
     ESTIMATOR_NOT_ALLOWED = "EstimatorNotAllowed"
     """The estimator is not in sklearn.utils.all_estimators() nor in the operator's list."""
     BAD_PARAMETERS = "BadParameters"

@@ -53,9 +53,9 @@ def learning_task(estimator: Any, declared: str | None) -> LearningTask:
     task = LearningTask.CLASSIFICATION if classifier else LearningTask.REGRESSION
     if declared is not None and declared != task.value:
         raise failed(
-            FailureClass.DATA,
-            FailureReason.TARGET_UNUSABLE,
-            f"data.task is {declared} but {name} is made for {task.value}",
+            FailureClass.POLICY,
+            FailureReason.INVALID_SPEC,
+            f"spec.data.task: {declared}, but {name} in spec.trainer is made for {task.value}: correct one of them",
         )
     return task
 

@@ -85,15 +85,21 @@ def _key_facts(context: Context) -> InspectResult:
 
 def _data_facts(ref: DataRef, context: Context) -> _Facts:
     read: Data | None = None
-    table: Table | None = None
     try:
         read = data.read(ref, context.env)
         context.log("data read", uri=read.uri, digest=read.digest, bytes=len(read.content))
-        table = read_table(read.content, ref.target)
-        data.require_pinned(ref, read.digest)
     except (TaskFailed, StoreError) as error:
-        return _Facts(read, table, error.failure)
-    return _Facts(read, table)
+        return _Facts(read, failure=error.failure)
+    changed: Failure | None = None
+    try:
+        data.require_pinned(ref, read.digest)
+    except TaskFailed as error:
+        changed = error.failure
+    try:
+        table = read_table(read.content, ref.target)
+    except TaskFailed as error:  # of other bytes than the pinned ones it means nothing
+        return _Facts(read, failure=changed or error.failure)
+    return _Facts(read, table, changed)
 
 
 def _output_failure(uri: str, context: Context) -> Failure | None:

@@ -313,7 +313,7 @@ def _parse(spec: Mapping[str, Any]) -> ExperimentSpec:
         steps=steps,
         resources=canonical(resources) if resources else None,
         key_secret=spec.get("seal", {}).get("keySecretRef", {}).get("name", DEFAULT_KEY_SECRET),
-        output_uri=spec["output"]["uri"].rstrip("/"),
+        output_uri=_folder_uri(spec["output"]["uri"]),
         output_secret=spec["output"].get("secretRef", {}).get("name"),
         keep_candidates=int(spec["output"].get("keepCandidates", DEFAULT_KEPT_CANDIDATES)),
         search_hash=search_hash(spec),
@@ -362,10 +362,28 @@ def _parameter(raw: Mapping[str, Any]) -> Parameter:
     return Parameter(raw["name"], kind, Decimal(space["min"]), Decimal(space["max"]), step, distribution)
 
 
+def _checked(field: str, uri: str, folder: str) -> str:
+    """An address that a store can have. Without this it would be looked for again and again and never found."""
+    if any(part in ("", ".", "..") for part in folder.strip("/").split("/") if folder.strip("/")):
+        raise SpecError(f"{field}: {uri}: the path has an empty, '.' or '..' part: correct it")
+    return uri
+
+
+def _table_uri(uri: str) -> str:
+    folder, _, name = uri.partition("://")[2].partition("/")[2].rpartition("/")
+    if name in ("", ".", ".."):
+        raise SpecError(f"spec.data.uri: {uri}: names a folder, not a table: correct it")
+    return _checked("spec.data.uri", uri, folder)
+
+
+def _folder_uri(uri: str) -> str:
+    return _checked("spec.output.uri", uri, uri.partition("://")[2].partition("/")[2]).rstrip("/")
+
+
 def _data(raw: Mapping[str, Any]) -> Data:
     split = raw.get("split", {})
     return Data(
-        uri=raw["uri"],
+        uri=_table_uri(raw["uri"]),
         digest=raw.get("digest"),
         format=raw.get("format", "csv"),
         target=raw["target"],

@@ -21,7 +21,7 @@ from modelcycle_bundle.contract import CompareResult, FailureClass, FailureReaso
 PERMANENT: Final = frozenset(
     {FailureReason.NOT_COMPARABLE, FailureReason.CANDIDATE_MISMATCH, FailureReason.BUNDLE_MALFORMED}
 )
-"""Tried again after a change of the spec only: the bytes and the rows stay what they are."""
+"""Tried again when the spec was edited or another model serves: the bytes and the rows stay what they are."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +87,8 @@ def goes_on(world: World, best: Entry) -> Comparison | None:
         return None
     if record.subject != best.candidate_digest or world.edition.is_edit_of(record.edition):
         return None
+    if record.state is TaskState.FAILED and stable(world.deployment) not in (None, found.deployed):
+        return None  # the cause is of a model that serves no more
     due = record.due(PERMANENT)
     return None if due is not None and world.now >= due else found
 

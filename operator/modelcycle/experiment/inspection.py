@@ -20,6 +20,16 @@ STOPPING: Final = frozenset({FailureClass.DATA, FailureClass.POLICY})
 NAMED: Final = 120
 """Characters of an estimator's name in a message."""
 
+OF_THE_BYTES: Final = frozenset(
+    {
+        FailureReason.DATA_UNREADABLE,
+        FailureReason.TARGET_MISSING,
+        FailureReason.TARGET_UNUSABLE,
+        FailureReason.FEATURE_NOT_NUMERIC,
+    }
+)
+"""Faults of a table that was read. OutOfMemory is none: a node that is short of memory kills below the limit too."""
+
 BLIND: Final = frozenset({FailureReason.TASK_INVALID, FailureReason.INTERNAL, FailureReason.OUT_OF_MEMORY})
 """Failures of a program that has looked at nothing: that it saw no key means nothing."""
 
@@ -55,11 +65,18 @@ class Inspection:
 
 
 def permanent(world: World, spec: ExperimentSpec, record: TaskRecord) -> frozenset[str]:
-    """Reasons that only an edit mends: an estimator that is neither scikit-learn's nor in the operator's settings."""
-    message = record.problem.message if record.problem else ""
-    named = {step.estimator for step in spec.steps if step.estimator[:NAMED] in message}
-    return (
-        frozenset() if named.intersection(world.extra_estimators) else frozenset({FailureReason.ESTIMATOR_NOT_ALLOWED})
+    """Reasons that only an edit mends: a spec that contradicts itself, an estimator that is neither scikit-learn's nor in the operator's
+    settings, and faults of the very bytes that `spec.data.digest` pins. Of other bytes nothing is known: the right ones may come back."""
+    problem = record.problem
+    if problem is None:
+        return frozenset()
+    named = {step.estimator for step in spec.steps if step.estimator[:NAMED] in problem.message}
+    is_allowed_now = bool(named.intersection(world.extra_estimators))
+    are_pinned = bool(spec.data.digest) and problem.data_digest == spec.data.digest
+    return frozenset(
+        {FailureReason.INVALID_SPEC}
+        | (frozenset() if is_allowed_now else {FailureReason.ESTIMATOR_NOT_ALLOWED})
+        | (OF_THE_BYTES if are_pinned else frozenset())
     )
 
 
@@ -96,9 +113,10 @@ def look(world: World, spec: ExperimentSpec, *, keep_pin: bool) -> Inspection:
         case Unfinished(note, due):
             return Inspection(record, data, key, note=note, due=due)
         case Lost(problem) | (Problem() as problem):
-            return _failed(record, problem, world.now, data, key)
+            found = _failed(record, problem, world.now, data, key)
         case result:
-            return _told(record, result, world.now, data)
+            found = _told(record, result, world.now, data)
+    return replace(found, due=found.record.due(permanent(world, spec, found.record)))
 
 
 def _current(world: World, spec: ExperimentSpec) -> TaskRecord:
@@ -112,8 +130,7 @@ def _current(world: World, spec: ExperimentSpec) -> TaskRecord:
 def _failed(
     record: TaskRecord, problem: Problem, now: datetime, data: Mapping[str, Any], key: Mapping[str, Any]
 ) -> Inspection:
-    after = record.failed(problem, now)
-    return Inspection(after, data, key, due=after.retry_at())
+    return Inspection(record.failed(problem, now), data, key)
 
 
 def _told(record: TaskRecord, result: InspectResult, now: datetime, data: Mapping[str, Any]) -> Inspection:
@@ -124,7 +141,7 @@ def _told(record: TaskRecord, result: InspectResult, now: datetime, data: Mappin
         missing = Problem(FailureClass.POLICY, FailureReason.NO_SIGNING_KEY, "no usable signing key")
         return _failed(record, missing, now, data, {})
     if result.failure is not None:
-        return _failed(record, of_failure(result.failure), now, data, key)
+        return _failed(record, of_failure(result.failure, result.data_digest), now, data, key)
     if result.data_digest is None:
         silent = Problem(FailureClass.INFRASTRUCTURE, FailureReason.INTERNAL, "the inspect Job reported no data digest")
         return _failed(record, silent, now, data, key)

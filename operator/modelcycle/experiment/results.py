@@ -17,7 +17,9 @@ NUMBER: Final = re.compile(r"-?[0-9]+(\.[0-9]+)?([eE][-+]?[0-9]+)?")
 METRIC_TEXT_LIMIT: Final = 32
 
 REPEATED_CLASSES: Final = frozenset({FailureClass.DATA, FailureClass.INFRASTRUCTURE})
-HELD_REASONS: Final = frozenset({FailureReason.ESTIMATOR_NOT_ALLOWED, FailureReason.TASK_INVALID})
+HELD_REASONS: Final = frozenset(
+    {FailureReason.ESTIMATOR_NOT_ALLOWED, FailureReason.INVALID_SPEC, FailureReason.TASK_INVALID}
+)
 """Every trial would fail in the same way: the Experiment is held instead."""
 
 
@@ -50,7 +52,7 @@ def record(base: Entry, result: TrialResult, metric: str | None, image_id: str |
         image_id=image_id,
     )
     if result.failure is not None and result.failure.failure_class is not FailureClass.METRICS:
-        return of_trial_failure(told, of_failure(result.failure))
+        return of_trial_failure(told, of_failure(result.failure, result.data_digest))
     if (
         result.failure is None
         and told.candidate_digest

@@ -112,7 +112,7 @@ def read_task(raw: Mapping[str, Any] | None) -> TaskRecord | None:
     time = moment(raw.get("time"))
     problem = None
     if raw.get("reason"):
-        problem = Problem(raw.get("class", ""), raw["reason"], raw.get("message", ""))
+        problem = Problem(raw.get("class", ""), raw["reason"], raw.get("message", ""), raw.get("dataDigest", ""))
     return TaskRecord(
         attempt=int(raw["attempt"]),
         state=TaskState(raw["state"]),
@@ -138,6 +138,7 @@ def write_task(record: TaskRecord) -> dict[str, Any]:
     if record.problem is not None:
         raw |= {"class": record.problem.failure_class, "reason": record.problem.reason}
         raw["message"] = record.problem.message[:MESSAGE_LIMIT]
+        raw |= {"dataDigest": record.problem.data_digest} if record.problem.data_digest else {}
     if record.found_by is not None:
         raw["foundBy"] = record.found_by.value
     return raw

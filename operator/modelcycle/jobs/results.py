@@ -25,6 +25,7 @@ from modelcycle_bundle.contract import (
 IMAGE_LIMIT: Final = timedelta(seconds=120)
 START_LIMIT: Final = timedelta(seconds=300)
 SCHEDULING_LIMIT: Final = timedelta(seconds=300)
+DIGEST_LENGTH: Final = 71
 MEMORY_FIELD: Final = "spec.trainer.resources.limits.memory"
 """Of the Experiment: the memory of each Job that is made for it (jobs.manifests.resources)."""
 
@@ -36,6 +37,8 @@ class Problem:
     failure_class: str
     reason: str
     message: str
+    data_digest: str = ""
+    """Of the table that was read before it failed; empty when none was."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,6 +148,8 @@ def _retried_failure(kind: type[Result], job: JobView) -> Problem | None:
     return of_failure(failure) if failure else None
 
 
-def of_failure(failure: Failure) -> Problem:
+def of_failure(failure: Failure, data_digest: str | None = None) -> Problem:
     """A reported failure as a Problem."""
-    return Problem(failure.failure_class, failure.reason, failure.message[:MESSAGE_LIMIT])
+    return Problem(
+        failure.failure_class, failure.reason, failure.message[:MESSAGE_LIMIT], (data_digest or "")[:DIGEST_LENGTH]
+    )

@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from fakes.experiment_lab import KEY, NOT_WORSE, Lab, search
-from fakes.jobs import compared, inspected, sealed, trained
+from fakes.experiment_lab import KEY, MINIMAL, NOT_WORSE, Lab, search
+from fakes.jobs import DATA_DIGEST, compared, inspected, sealed, trained
 from modelcycle.api.edition import edition_of
 from modelcycle.kube.kinds import EXPERIMENT
 from modelcycle_bundle.contract import Failure, FailureClass, FailureReason, InspectResult, TrialResult
@@ -72,6 +72,115 @@ def test_an_estimator_that_the_operators_settings_come_to_name_is_tried_again_by
     lab.reconciler._settings = replace(lab.reconciler._settings, extra_estimators=("sklearn.svm.SCV",))
     lab.wait(61)
     assert lab.ready[:2] == ("True", "Succeeded")
+
+
+def unreadable(task: Any) -> InspectResult:
+    failure = Failure(FailureClass.DATA, FailureReason.FEATURE_NOT_NUMERIC, "column 'shift' holds text")
+    return InspectResult(True, "PEM", "a" * 64, DATA_DIGEST, failure=failure)
+
+
+def table(digest: str | None = DATA_DIGEST, **fields: Any) -> dict[str, Any]:
+    pinned = {"digest": digest} if digest else {}
+    return search(data={**MINIMAL["data"], **pinned, **fields})
+
+
+def test_a_fault_of_pinned_data_is_looked_at_again_after_an_edit_only(lab: Lab) -> None:
+    lab.jobs.programs.inspect = unreadable
+    lab.apply(table())
+    lab.settle()
+    assert lab.ready[:2] == ("False", "FeatureNotNumeric")
+    before = list(lab.jobs.started)
+    for _ in range(30):
+        lab.wait(3700)
+    assert lab.jobs.started == before
+    lab.jobs.programs.inspect = inspected
+    lab.apply(table(target="scrap"))
+    lab.settle()
+    assert lab.ready[:2] == ("True", "Succeeded")
+
+
+@pytest.mark.parametrize("digest", [None, "sha256:" + "e" * 64])
+def test_a_fault_of_other_bytes_than_pinned_ones_is_looked_at_again_by_itself(lab: Lab, digest: str | None) -> None:
+    lab.jobs.programs.inspect = unreadable
+    lab.apply(table(digest))
+    lab.settle()
+    assert lab.ready[:2] == ("False", "FeatureNotNumeric")
+    for _ in range(9):
+        before = len(lab.jobs.started)
+        lab.wait(3700)
+        assert len(lab.jobs.started) == before + 1
+
+
+def one_class(task: Any) -> TrialResult:
+    failure = Failure(FailureClass.DATA, FailureReason.TARGET_UNUSABLE, "a single class")
+    return TrialResult(task.index, data_digest=DATA_DIGEST, failure=failure)
+
+
+def test_a_fault_that_a_trial_finds_in_pinned_data_costs_no_more_jobs(lab: Lab) -> None:
+    lab.jobs.programs.trial = one_class
+    lab.apply(table())
+    lab.settle()
+    assert lab.ready[:2] == ("False", "TargetUnusable")
+    before = list(lab.jobs.started)
+    for _ in range(30):
+        lab.wait(3700)
+    assert lab.jobs.started == before
+    lab.jobs.programs.trial = trained
+    lab.apply(table(split={"seed": 5}))
+    lab.settle()
+    assert lab.ready[:2] == ("True", "Succeeded")
+
+
+def test_a_task_that_is_not_the_estimators_costs_no_more_jobs_whatever_the_data(lab: Lab) -> None:
+    def contradicts(task: Any) -> TrialResult:
+        text = "spec.data.task: regression, but SVC in spec.trainer is made for classification: correct one of them"
+        return TrialResult(task.index, failure=Failure(FailureClass.POLICY, FailureReason.INVALID_SPEC, text))
+
+    lab.jobs.programs.trial = contradicts
+    lab.apply(table(None, task="regression"))
+    lab.settle()
+    assert lab.ready[:2] == ("False", "InvalidSpec")
+    assert lab.ready[2].startswith("spec.data.task: regression")
+    before = list(lab.jobs.started)
+    lab.wait(3700)
+    assert lab.jobs.started == before
+
+
+@pytest.mark.parametrize(
+    ("data", "output", "named"),
+    [
+        ("s3://factory/scrap/../train.csv", "s3://models/scrap", "spec.data.uri"),
+        ("s3://factory/scrap/", "s3://models/scrap", "spec.data.uri"),
+        ("pvc://claim/a//b/train.csv", "s3://models/scrap", "spec.data.uri"),
+        ("s3://factory/scrap/train.csv", "s3://models/./scrap", "spec.output.uri"),
+    ],
+)
+def test_an_address_that_no_store_can_have_costs_no_job(lab: Lab, data: str, output: str, named: str) -> None:
+    lab.apply(search(data={**MINIMAL["data"], "uri": data}, output={"uri": output}))
+    lab.settle()
+    assert lab.ready[:2] == ("False", "InvalidSpec")
+    assert lab.ready[2].startswith(named)
+    assert lab.jobs.started == []
+
+
+@pytest.mark.parametrize("uri", ["s3://factory//train.csv", "s3://factory/scrap//train.csv"])
+def test_an_address_that_stores_have_always_taken_is_taken_still(lab: Lab, uri: str) -> None:
+    lab.apply(search(data={**MINIMAL["data"], "uri": uri}))
+    lab.settle()
+    assert lab.ready[:2] == ("True", "Succeeded")
+
+
+def test_what_the_first_release_stored_of_pinned_data_is_looked_at_once_more(lab: Lab) -> None:
+    lab.jobs.programs.inspect = unreadable
+    lab.apply(table())
+    lab.settle()
+    known = ("attempt", "state", "subject", "generation", "time", "failures", "class", "reason", "message")
+    stored = {**lab.status, "inspection": {k: v for k, v in lab.status["inspection"].items() if k in known}}
+    lab.kube.set_status(EXPERIMENT, KEY.namespace, KEY.name, stored)
+    before = len(lab.jobs.started)
+    for _ in range(5):
+        lab.wait(3700)
+    assert len(lab.jobs.started) == before + 1
 
 
 def test_a_store_that_is_away_is_stalled_all_the_time_until_it_answers(lab: Lab) -> None:

@@ -37,6 +37,17 @@ def test_deployed_model_that_cannot_be_measured_stalls_until_the_spec_changes(la
     assert lab.ready[1] == "Succeeded"
 
 
+def test_deployed_model_that_cannot_be_measured_is_forgotten_when_another_serves(lab: Lab) -> None:
+    lab.jobs.programs.compare = failing(FailureReason.NOT_COMPARABLE)
+    run(lab, NOT_WORSE)
+    assert lab.ready[1] == "NotComparable"
+    lab.jobs.programs.compare = compared
+    lab.deploy(OTHER)
+    lab.settle()
+    assert lab.ready[1] == "Succeeded"
+    assert started(lab, "compare") == ["compare-3", "compare-3-1"]
+
+
 def test_store_that_is_away_is_tried_again_with_what_serves_then(lab: Lab) -> None:
     lab.jobs.programs.compare = failing(FailureReason.STORE_UNREACHABLE, FailureClass.INFRASTRUCTURE)
     run(lab, NOT_WORSE)

@@ -120,5 +120,5 @@ def test_wrapper_of_nothing_is_bad_parameters() -> None:
 def test_declared_task_must_be_the_estimators() -> None:
     estimator = build(one(FOREST), {}, 0)
     assert learning_task(estimator, None) == learning_task(estimator, "classification") == "classification"
-    with pytest.raises(TaskFailed, match=r"data\.task is regression"):
+    with pytest.raises(TaskFailed, match=r"spec\.data\.task: regression, but RandomForestClassifier in spec\.trainer"):
         learning_task(estimator, "regression")

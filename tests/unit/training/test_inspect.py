@@ -101,6 +101,15 @@ def test_changed_data_is_told_with_the_new_digest_experiment_44(lab: Lab, tables
     assert outcome.result.rows == 569
 
 
+def test_a_fault_of_other_bytes_than_the_pinned_ones_is_told_as_changed_data(lab: Lab, tables: Tables) -> None:
+    lab.make_key()
+    outcome = lab.run(task(lab, tables.cancer, target="scrap", digest="sha256:" + "1" * 64))
+    assert outcome.reason == "DataChanged"
+    found = outcome.result.data_digest
+    outcome = lab.run(task(lab, tables.cancer, target="scrap", digest=found))
+    assert (outcome.reason, outcome.result.data_digest) == ("TargetMissing", found)
+
+
 def test_output_of_an_unknown_scheme_is_told(lab: Lab, tables: Tables) -> None:
     lab.make_key()
     ref = DataRef(uri=tables.cancer, digest=None, target="y", task=None)

@@ -134,7 +134,7 @@ def test_pinned_digest_must_be_the_bytes_read_experiment_44(lab: Lab, tables: Ta
         ({"parameters": {"max_iter": "ten"}}, 1, "BadParameters"),
         ({"parameters": {"max_itre": 10}}, 1, "BadParameters"),
         ({"target": "scrap"}, 1, "TargetMissing"),
-        ({"task": "regression"}, 1, "TargetUnusable"),
+        ({"task": "regression"}, 1, "InvalidSpec"),
         ({"split": Split(1.5)}, 1, "TargetUnusable"),
         ({"uri": "file:///no/such/table.csv"}, 1, "DataNotFound"),
         ({"uri": "ftp://host/table.csv"}, 1, "DataNotFound"),
