@@ -21,8 +21,13 @@ LINES = sorted(
     {found.strip() for page in PAGES for found in re.findall(r"\bpip install ([^\n`#)]+)", page.read_text())}
 )
 OURS = [line for line in LINES if line.startswith(".")]
-HEAVY = {"kopf", "kubernetes", "aiohttp"}
+HEAVY = {"kopf", "kubernetes", "aiohttp", "numpy"}
 """What no workstation needs for the plugin."""
+EVERYTHING = (
+    "import importlib, pkgutil, modelcycle.cli as c;"
+    "[importlib.import_module(m.name) for m in pkgutil.walk_packages(c.__path__, 'modelcycle.cli.')]"
+)
+"""Imports all of the plugin."""
 CHECKS = {
     ".": "import modelcycle.cli",
     "./bundle": "import modelcycle_bundle.layout",
@@ -82,8 +87,25 @@ def test_the_plugin_needs_nothing_of_the_operators(tmp_path: Path) -> None:
     ):
         out = subprocess.run([plugin, *words], cwd=tmp_path, capture_output=True, text=True, check=True).stdout
         assert said in out
-    everything = (
-        "import importlib, pkgutil, modelcycle.cli as c;"
-        "[importlib.import_module(m.name) for m in pkgutil.walk_packages(c.__path__, 'modelcycle.cli.')]"
-    )
-    subprocess.run([python, "-c", everything], cwd=tmp_path, check=True)
+    subprocess.run([python, "-c", EVERYTHING], cwd=tmp_path, check=True)
+
+
+@pytest.mark.parametrize("gone", ["modelcycle", "modelcycle-bundle"])
+@pytest.mark.parametrize(
+    "lines",
+    [(".", "./bundle"), ("./bundle", "."), ("-e .", "./bundle"), ("./bundle", "-e ."), ("-e .", "-e ./bundle")],
+    ids=" then ".join,
+)
+def test_the_plugin_and_the_bundle_package_come_and_go_side_by_side(
+    lines: tuple[str, str], gone: str, tmp_path: Path
+) -> None:
+    python = environment(tmp_path / "fresh", HEAVY)
+    for line in lines:
+        done = install(python, line)
+        assert done.returncode == 0, done.stderr
+    uses = {"modelcycle": EVERYTHING, "modelcycle-bundle": "import modelcycle_bundle.layout"}
+    for use in uses.values():
+        subprocess.run([python, "-c", use], cwd=tmp_path, check=True)
+    subprocess.run([python, "-m", "pip", "uninstall", "--quiet", "--yes", gone], cwd=tmp_path, check=True)
+    (kept,) = uses.keys() - {gone}
+    subprocess.run([python, "-c", uses[kept]], cwd=tmp_path, check=True)

@@ -13,13 +13,24 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
 
-import numpy as np
-from numpy.typing import NDArray
-
 from modelcycle.stats.special import log_hypergeometric_pgf, log_mean_exp
 
-ODDS_RATIOS: Final[NDArray[np.float64]] = np.geomspace(1.25, 16.0, 12)
-"""How many times worse the canary may be: the alternatives that E bets on, with equal weights. State holds one number for each."""
+ODDS_RATIOS: Final[tuple[float, ...]] = (
+    1.25,
+    1.5760335733969428,
+    1.9871054595794693,
+    2.505395934542084,
+    3.158870485992427,
+    3.9827887519494256,
+    5.021607031056003,
+    6.331377018680324,
+    7.982770197819226,
+    10.064891072380524,
+    12.69008499412389,
+    16.0,
+)
+"""How many times worse the canary may be, each by the same factor above the one before: the alternatives that E bets on, with equal
+weights. State holds one number for each, so they are the same doubles everywhere and in all releases."""
 ABSOLUTE_FRACTIONS: Final = (1 / 2, 1 / 4, 1 / 8, 1 / 16, 0.0)
 """Rates that the absolute part of P bets on, as fractions of the harm floor."""
 FAIL_FAST_ANSWERS: Final = 8
@@ -131,21 +142,23 @@ def observe(evidence: Evidence, look: Look, design: Design, phi: float = 1.0) ->
     log_e, log_p = evidence.log_e, evidence.log_p_relative
     events = look.canary.events + look.stable.events
     if look.canary.n and look.stable.n and 0 < events < look.canary.n + look.stable.n:
-        factors = np.minimum(_log_rollback_factors(look), design.log_rollback_at / 2) / phi
-        log_e = tuple((np.asarray(log_e) + factors).tolist())
+        cap = design.log_rollback_at / 2
+        log_e = tuple(
+            before + min(factor, cap) / phi for before, factor in zip(log_e, _log_rollback_factors(look), strict=True)
+        )
         log_p += _log_promote_factor(look, design.harm_ratio) / phi
     return Evidence(evidence.looks + 1, evidence.canary + look.canary, evidence.stable + look.stable, log_e, log_p)
 
 
 def log_rollback(evidence: Evidence) -> float:
     """log E: the mean over ODDS_RATIOS. E has mean at most 1 while the canary is no worse than stable."""
-    return log_mean_exp(np.asarray(evidence.log_e))
+    return log_mean_exp(evidence.log_e)
 
 
 def log_promote(evidence: Evidence, design: Design) -> float:
     """log P = log(1/2 P_relative + 1/2 P_absolute). P has mean at most 1 while the canary does harm."""
     absolute = log_absolute(evidence.canary.n, evidence.canary.events, design.harm_floor)
-    return log_mean_exp(np.array([evidence.log_p_relative, absolute]))
+    return log_mean_exp((evidence.log_p_relative, absolute))
 
 
 def log_absolute(answers: float, events: float, floor: float) -> float:
@@ -159,7 +172,7 @@ def log_absolute(answers: float, events: float, floor: float) -> float:
         if fraction > 0.0
     ]
     terms.append(-answers * math.log1p(-floor) if events == 0 else -math.inf)
-    return log_mean_exp(np.array(terms))
+    return log_mean_exp(terms)
 
 
 def verdict(evidence: Evidence, design: Design) -> Verdict:
@@ -207,7 +220,7 @@ def from_json(value: object) -> Evidence:
         raise ValueError(f"not evidence: {error!r}") from error
 
 
-def _log_rollback_factors(look: Look) -> NDArray[np.float64]:
+def _log_rollback_factors(look: Look) -> list[float]:
     """log of psi**k (1 + pi (psi-1))**-e for each odds ratio: at most the exact likelihood ratio psi**k / M(psi) (Hoeffding 1963).
 
     The bound is the tighter the rarer the event, so above one half it is taken for the answers without event, at odds 1/psi.
@@ -215,11 +228,10 @@ def _log_rollback_factors(look: Look) -> NDArray[np.float64]:
     canary, total = look.canary, look.canary.n + look.stable.n
     events = canary.events + look.stable.events
     share = canary.n / total
-    wins, losses, odds = canary.events, events, ODDS_RATIOS
+    wins, losses, ratios = canary.events, events, ODDS_RATIOS
     if 2 * events > total:
-        wins, losses, odds = canary.n - canary.events, total - events, 1.0 / ODDS_RATIOS
-    factors: NDArray[np.float64] = wins * np.log(odds) - losses * np.log1p(share * (odds - 1.0))
-    return factors
+        wins, losses, ratios = canary.n - canary.events, total - events, tuple(1.0 / odds for odds in ODDS_RATIOS)
+    return [wins * math.log(odds) - losses * math.log1p(share * (odds - 1.0)) for odds in ratios]
 
 
 def _log_promote_factor(look: Look, odds: float) -> float:

@@ -8,8 +8,6 @@ import math
 from collections.abc import Callable
 from typing import Final
 
-import numpy as np
-
 from modelcycle.stats.evidence import ODDS_RATIOS, Design, Evidence, log_absolute
 from modelcycle.stats.special import log_mean_exp
 
@@ -31,7 +29,7 @@ def requests_until_promotion(evidence: Evidence, design: Design, stable_rate: fl
     def log_p(more: int) -> float:
         answers = evidence.canary.n + more
         absolute = log_absolute(answers, evidence.canary.events + stable_rate * more, design.harm_floor)
-        return log_mean_exp(np.array([evidence.log_p_relative + gain * more, absolute]))
+        return log_mean_exp((evidence.log_p_relative + gain * more, absolute))
 
     return _first(log_p, design.log_promote_at)
 
@@ -50,9 +48,12 @@ def requests_until_rollback(
     """
     w = _share(evidence, share)
     rate = w * canary_rate + (1.0 - w) * stable_rate
-    gains = (canary_rate * np.log(ODDS_RATIOS) - rate / w * np.log1p(w * (ODDS_RATIOS - 1.0))) / phi
-    start = np.asarray(evidence.log_e)
-    return _first(lambda more: log_mean_exp(start + gains * more), design.log_rollback_at)
+    gains = [(canary_rate * math.log(odds) - rate / w * math.log1p(w * (odds - 1.0))) / phi for odds in ODDS_RATIOS]
+
+    def log_e(more: int) -> float:
+        return log_mean_exp([start + gain * more for start, gain in zip(evidence.log_e, gains, strict=True)])
+
+    return _first(log_e, design.log_rollback_at)
 
 
 def _share(evidence: Evidence, share: float | None) -> float:

@@ -62,8 +62,12 @@ def test_e_is_at_most_the_exact_likelihood_ratio_and_close_to_it(item: Look) -> 
     assert ours[0] == pytest.approx(exact[0], abs=0.05)  # the bound is tight near odds of 1
 
 
+def test_the_odds_ratios_that_stored_evidence_has_one_number_for_are_those_of_all_releases() -> None:
+    assert np.array(ODDS_RATIOS) == pytest.approx(np.geomspace(1.25, 16.0, 12), rel=1e-15)
+
+
 def test_e_is_the_formula_for_rare_events_and_its_mirror_image_for_frequent_ones() -> None:
-    psi, share = ODDS_RATIOS, 20 / 200
+    psi, share = np.array(ODDS_RATIOS), 20 / 200
     rare = after(look((20, 2), (180, 1)), design=Design(alpha=1e-9))
     assert rare.log_e == pytest.approx(2 * np.log(psi) - 3 * np.log(1 + share * (psi - 1)))
     frequent = after(look((20, 19), (180, 150)), design=Design(alpha=1e-9))
