@@ -212,9 +212,9 @@ def _download(job: _Job, store: Store, files: Sequence[Entry], expected: Manifes
     if expected is not None:
         names, listed = {each.path for each in files}, {each.name for each in expected.files}
         if unlisted := sorted(names - listed):
-            raise _malformed(job, f"model/{unlisted[0]} is not listed in the signed manifest")
+            raise _malformed(job, f"model/{unlisted[0][:80]} is not listed in the signed manifest")
         if absent := sorted(listed - names):
-            raise _malformed(job, f"model/{absent[0]} is missing")
+            raise _malformed(job, f"model/{absent[0][:80]} is missing")
     digests: list[FileDigest] = []
     budget = job.task.max_bytes
     for entry in files:
@@ -223,7 +223,8 @@ def _download(job: _Job, store: Store, files: Sequence[Entry], expected: Manifes
         wanted = expected.digest_of(entry.path) if expected is not None else digest
         if digest != wanted:
             raise _refuse(
-                FailureReason.DIGEST_MISMATCH, f"{job.task.uri}/model/{entry.path}: sha256 {digest}, signed {wanted}"
+                FailureReason.DIGEST_MISMATCH,
+                f"{job.task.uri}/model/{entry.path[:80]}: sha256 {digest}, signed {wanted}",
             )
         digests.append(FileDigest(entry.path, digest))
     return Manifest(tuple(digests)).root
@@ -237,7 +238,7 @@ def _download_file(job: _Job, store: Store, entry: Entry, target: Path, budget: 
             job.check_time()
             size += len(chunk)
             if size > min(entry.size, budget):
-                raise _malformed(job, f"model/{entry.path} is larger than the {entry.size} bytes listed")
+                raise _malformed(job, f"model/{entry.path[:80]} is larger than the {entry.size} bytes listed")
             digest.update(chunk)
             out.write(chunk)
     job.check_time()

@@ -43,6 +43,9 @@ _NO_IDENTITY: Final = re.compile(
 _TIMED_OUT: Final = re.compile(r"kind: Timeout|TimedOut|operation timed out")
 _STREAM_CHUNK: Final = 64 * 1024
 
+NAME_LIMIT: Final = 120
+"""Characters of a path that a message names: what is behind it, the cause, counts more."""
+
 T = TypeVar("T")
 
 
@@ -198,7 +201,7 @@ class Store:
         return full
 
     def _where(self, path: str) -> str:
-        return f"{self.uri}/{path}" if path else self.uri
+        return f"{self.uri}/{path[:NAME_LIMIT]}" if path else self.uri
 
     def _call(self, path: str, call: Callable[[], T]) -> T:
         try:

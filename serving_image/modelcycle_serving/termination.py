@@ -3,6 +3,8 @@
 Owns the place and the size limit. Outside a cluster there is no such file, and nothing is created.
 """
 
+import json
+import re
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -14,6 +16,11 @@ from modelcycle_serving.logs import log
 
 if TYPE_CHECKING:
     from modelcycle_bundle.contract import FetchResult
+
+LIMIT: Final = 1024
+"""Bytes of a result. The kubelet keeps 12 KiB for all containers of a pod: so much of each when sidecars make them twelve."""
+WORD_LIMIT: Final = 96
+"""Bytes of a word, longer than a digest: a long address before the cause must not push the cause out."""
 
 PATH_ENV: Final = "MODELCYCLE_TERMINATION_LOG"
 
@@ -39,15 +46,25 @@ def write_failure(failure: Failure, environment: Mapping[str, str]) -> None:
 
 
 def bounded(result: "FetchResult") -> str:
-    """The result as JSON of at most TERMINATION_MESSAGE_LIMIT bytes; only the message is cut."""
+    """The result as JSON of at most LIMIT bytes. Long words of the message are shortened in their middle; then its end is cut."""
     from modelcycle_bundle.contract import to_json
 
-    text = to_json(result)
-    while (
-        len(text.encode()) > layout.TERMINATION_MESSAGE_LIMIT and result.failure is not None and result.failure.message
-    ):
-        excess = len(text.encode()) - layout.TERMINATION_MESSAGE_LIMIT
-        kept = result.failure.message[: max(0, len(result.failure.message) - max(1, excess // 6) - 3)]
-        result = replace(result, failure=replace(result.failure, message=kept))
-        text = to_json(result)
-    return text
+    if result.failure is None:
+        return to_json(result)
+    message = re.sub(r"\S+", _short, result.failure.message)
+    texts = (
+        to_json(replace(result, failure=replace(result.failure, message=message[:end])))
+        for end in range(min(len(message), LIMIT), -1, -1)
+    )
+    return next(text for text in texts if len(text) <= LIMIT)
+
+
+def _short(word: re.Match[str]) -> str:
+    if _size(word[0]) <= WORD_LIMIT:
+        return word[0]
+    ends = (f"{word[0][:kept]}...{word[0][-kept:]}" for kept in range((WORD_LIMIT - 3) // 2, 0, -1))
+    return next(text for text in ends if _size(text) <= WORD_LIMIT)
+
+
+def _size(text: str) -> int:
+    return len(json.dumps(text)) - 2

@@ -89,7 +89,9 @@ def _fetch_problem(pod: PodView) -> Problem | None:
         if code == EXIT_RETRY:
             return Problem(Gravity.RETRYING, _reason(failure, Reason.FETCH_RETRYING), message)
         return Problem(Gravity.FATAL, _reason(failure, Reason.FETCH_FAILED), message)
-    text = f"pod {pod.name}: the fetch step ended with exit code {code} {pod.fetch.exit_reason}".rstrip()
+    ended = f"pod {pod.name}: the fetch step ended with exit code {code} {pod.fetch.exit_reason}".rstrip()
+    # Cut by the kubelet, or the end of its log: not our form, and all that is known.
+    text = _cut(f"{ended}: {pod.fetch.message}".rstrip(": "))
     if code != EXIT_RETRY and pod.fetch.restarts >= CRASH_LIMIT:
         return Problem(Gravity.FATAL, Reason.FETCH_FAILED, text)
     return Problem(Gravity.RETRYING, Reason.FETCH_RETRYING, text)

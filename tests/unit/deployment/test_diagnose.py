@@ -89,6 +89,16 @@ def test_worst_of_several_pods_in_any_order() -> None:
         assert problem.reason is Reason.DIGEST_MISMATCH
 
 
+def test_a_message_that_is_not_ours_is_shown_as_it_is() -> None:
+    for seen in (
+        ended(1, '{"failure":{"failure_class":"Policy","message":"s3://m: no sig'),
+        ended(75, "no route to host"),
+    ):
+        problem = diagnose(None, [pod(seen)])
+        assert problem is not None
+        assert seen.message in problem.message
+
+
 def test_endless_message_is_cut_and_stays_on_one_line() -> None:
     problem = diagnose(None, [pod(server=ended(1, "line\n" * 1000, restarts=5))])
     assert problem is not None

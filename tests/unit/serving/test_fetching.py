@@ -4,13 +4,33 @@ import json
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
+from budget import examples
+from modelcycle.deployment.diagnose import diagnose
 from modelcycle_bundle import keys, layout, oms, provenance
-from modelcycle_bundle.contract import FailureClass, FailureReason, FetchResult, FetchTask, SealTask, from_json, to_json
+from modelcycle_bundle.contract import (
+    Failure,
+    FailureClass,
+    FailureReason,
+    FetchResult,
+    FetchTask,
+    SealTask,
+    from_json,
+    to_json,
+)
+from modelcycle_bundle.fetch import fetch
+from modelcycle_serving import termination
+from unit.bundle.bundles import Sealed as Bundle
+from unit.bundle.bundles import write_bundle
+from unit.bundle.test_fetch import KEY, REFUSALS
+from unit.deployment.test_diagnose import ended, pod
 from unit.serving import rig
 
 
@@ -109,3 +129,62 @@ def test_credentials_of_the_store_secret_reach_the_store_and_nothing_else_of_it_
     assert (code, result.failure is not None and "AWS_ENDPOINT_URL" in result.failure.message) == (75, True)
     evil = {"STORE_PYTHONPATH": "/nowhere", "STORE_MODELCYCLE_TASK": "{}", "STORE_LD_PRELOAD": "/nowhere.so"}
     assert sealed.fetch(**evil)[0] == 0
+
+
+CONTAINERS = 12
+KEPT = 12 * 1024 // CONTAINERS
+"""Bytes that the kubelet keeps of each termination message."""
+
+
+@pytest.mark.parametrize(("damage", "reason"), REFUSALS, ids=lambda value: getattr(value, "__name__", None))
+def test_the_cause_of_a_refused_bundle_is_read_whole_beside_eleven_sidecars_and_behind_a_long_address(
+    tmp_path: Path, damage: Callable[[Bundle], None], reason: FailureReason
+) -> None:
+    folder = tmp_path
+    while len(folder.as_uri()) < 900:
+        folder /= "a" * 99
+    folder.mkdir(parents=True)
+    bundle = write_bundle(folder / "published", KEY)
+    damage(bundle)
+    failure = fetch(bundle.task, KEY.public_pem, tmp_path / "bundle", {}).failure
+    assert failure is not None
+    assert failure.reason is reason
+    assert_read_whole(failure)
+
+
+def test_a_store_that_is_away_is_read_whole_beside_eleven_sidecars(tmp_path: Path) -> None:
+    task = FetchTask(f"https://127.0.0.1:9/{'a' * 900}", "sha256:" + "0" * 64, timeout_seconds=1)
+    failure = fetch(task, KEY.public_pem, tmp_path / "bundle", {}).failure
+    assert failure is not None
+    assert_read_whole(failure)
+
+
+def assert_read_whole(failure: Failure) -> None:
+    written = termination.bounded(FetchResult(failure=failure))
+    problem = diagnose(None, [pod(ended(1, written.encode()[:KEPT].decode()))])
+    assert problem is not None
+    assert problem.reason.value == failure.reason.value
+    short = [word for word in failure.message.split() if len(word) <= termination.WORD_LIMIT]
+    assert [word for word in problem.message.split() if "..." not in word] == short
+    assert len(short) >= 3
+
+
+@given(st.text(max_size=3000))
+@settings(max_examples=examples(100), deadline=None)
+def test_any_failure_keeps_its_reason_beside_eleven_sidecars(text: str) -> None:
+    failure = Failure(FailureClass.INFRASTRUCTURE, FailureReason.STORE_UNREACHABLE, text)
+    written = termination.bounded(FetchResult(failure=failure)).encode()
+    assert len(written) <= KEPT
+    read = from_json(FetchResult, written.decode()).failure
+    assert read is not None
+    assert (read.failure_class, read.reason) == (failure.failure_class, failure.reason)
+    if (
+        all(len(json.dumps(word)) - 2 <= termination.WORD_LIMIT for word in text.split())
+        and len(json.dumps(text)) < 900
+    ):
+        assert read.message == text
+
+
+def test_a_verified_bundle_is_told_beside_eleven_sidecars(sealed: Sealed) -> None:
+    _, result = sealed.fetch()
+    assert len(termination.bounded(result)) <= KEPT
