@@ -39,9 +39,13 @@ test-unit: lint unit ## lint, types, unit and property tests: no cluster, no roo
 unit: $(STAMP)
 	$(BIN)/pytest -n 2 --dist worksteal -m "not oracle" tests/unit tests/properties
 
+.PHONY: emulators
+emulators: ## the emulators of GCS and Azure Blob Storage that tests start (cached)
+	@$(CLUSTER_TOOL) emulators
+
 .PHONY: test-oracles
-test-oracles: clients ## the model server beside software that others wrote: tritonclient, KServe's client, shap
-	$(BIN)/pytest -n 2 -m oracle tests/unit/serving
+test-oracles: clients emulators ## beside software that others wrote: tritonclient, KServe's client, shap; emulators of GCS and Azure
+	$(BIN)/pytest -n 2 -m oracle tests/unit/serving tests/unit/clouds
 
 .PHONY: test-control-plane
 test-control-plane: $(STAMP) ## schemas, CEL, RBAC, conformance and the operator as a process, on a real API server

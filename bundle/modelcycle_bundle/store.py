@@ -1,6 +1,6 @@
 """Object stores by URI: read, list, stream and create-only writes, with bounded retries and one error vocabulary.
 
-Owns URIs, store credentials from the environment and the mapping of a store's errors to `contract.Failure`. Never overwrites
+Owns URIs and the mapping of a store's errors to `contract.Failure`. Never overwrites
 an object, deletes none but unsigned candidates, and never puts a credential into a message.
 """
 
@@ -15,26 +15,12 @@ from urllib.parse import urlsplit
 
 import obstore
 from obstore import exceptions as refused
-from obstore.store import AzureStore, GCSStore, HTTPStore, LocalStore, S3Store
+from obstore.store import LocalStore
 
-from modelcycle_bundle import layout
+from modelcycle_bundle import layout, store_clients
 from modelcycle_bundle.contract import Failure, FailureClass, FailureReason
+from modelcycle_bundle.store_clients import Hints
 
-_AWS_NAMES: Final = (
-    "AWS_ACCESS_KEY_ID",
-    "AWS_SECRET_ACCESS_KEY",
-    "AWS_SESSION_TOKEN",
-    "AWS_REGION",
-    "AWS_DEFAULT_REGION",
-    "AWS_ENDPOINT_URL",
-    "AWS_VIRTUAL_HOSTED_STYLE_REQUEST",
-    "AWS_SKIP_SIGNATURE",
-)
-_AWS_IDENTITY_NAMES: Final = (
-    "AWS_WEB_IDENTITY_TOKEN_FILE",
-    "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI",
-    "AWS_CONTAINER_CREDENTIALS_FULL_URI",
-)
 _STATUS: Final = re.compile(r"status code: (\d{3})")
 _CODE: Final = re.compile(r"<Code>(\w+)</Code>")
 _NO_IDENTITY: Final = re.compile(
@@ -96,8 +82,11 @@ class AlreadyThere(Exception):
 class Store:
     """One root (bucket and folder) of one store. Paths are relative to it, with `/`. Calls block."""
 
-    def __init__(self, uri: str, inner: Any, prefix: str, missing: FailureReason, patience: Patience) -> None:
+    def __init__(
+        self, uri: str, inner: Any, prefix: str, missing: FailureReason, patience: Patience, hints: Hints
+    ) -> None:
         self._patience: Final = patience
+        self._hints: Final = hints
         self.uri: Final = uri.rstrip("/")
         self._inner: Final = inner
         self._prefix: Final = prefix
@@ -209,7 +198,7 @@ class Store:
         except refused.AlreadyExistsError:
             raise
         except (refused.BaseError, OSError, ValueError) as error:
-            raise _translate(error, self._where(path), self._missing) from error
+            raise _translate(error, self._where(path), self._missing, self._hints) from error
 
 
 def open_store(
@@ -235,16 +224,19 @@ def open_store(
     if prefix and any(part in ("", ".", "..") for part in prefix.split("/")):
         raise StoreError(_unusable(uri, "the path has an empty, '.' or '..' part", missing))
     patience = patience or Patience()
+    hints = store_clients.HINTS.get(parts.scheme)
     try:
-        inner = _connect(parts.scheme, parts.netloc, env, patience)
+        inner = store_clients.connect(parts.scheme, parts.netloc, env, _options(patience), _retry(patience))
+    except store_clients.SettingError as error:
+        raise StoreError(Failure(FailureClass.INFRASTRUCTURE, error.reason, f"{uri}: {error}")) from error
     except (refused.BaseError, OSError, ValueError) as error:
-        raise StoreError(_denied(uri, type(error).__name__)) from error
-    if inner is None:
+        raise StoreError(_denied(uri, type(error).__name__, store_clients.HINTS[parts.scheme])) from error
+    if inner is None or hints is None:
         schemes = "s3, gs, az, https and pvc"
         raise StoreError(_unusable(uri, f"not a URI of a store; the schemes are {schemes}", missing))
     if parts.scheme == "pvc":
         prefix = "/".join(part for part in (layout.PVC_MOUNT.strip("/"), parts.netloc, prefix) if part)
-    return Store(uri, inner, prefix, missing, patience)
+    return Store(uri, inner, prefix, missing, patience, hints)
 
 
 def open_object(
@@ -260,71 +252,27 @@ def open_object(
     return open_store(folder, env, missing, patience), name
 
 
-def _connect(scheme: str, host: str, env: Mapping[str, str], patience: Patience) -> Any:
-    options: Any = {
+def _options(patience: Patience) -> dict[str, timedelta]:
+    return {
         "connect_timeout": timedelta(seconds=patience.connect_seconds),
         "read_timeout": timedelta(seconds=patience.silence_seconds),
         "timeout": timedelta(seconds=patience.transfer_seconds),
     }
-    retry: Any = {
+
+
+def _retry(patience: Patience) -> dict[str, Any]:
+    return {
         "max_retries": 6,
         "retry_timeout": timedelta(seconds=patience.retry_seconds),
         "backoff": {"init_backoff": timedelta(milliseconds=200), "max_backoff": timedelta(seconds=5), "base": 2},
     }
-    if scheme == "file" and not host:
-        return LocalStore("/", mkdir=False, automatic_cleanup=True)
-    if not host:
-        return None
-    match scheme:
-        case "s3":
-            _check_endpoint(env.get("AWS_ENDPOINT_URL", ""))
-            return _s3(host, env, options, retry)
-        case "gs":
-            config = {name.lower(): value for name, value in env.items() if name.startswith("GOOGLE_")}
-            return GCSStore(host, config=config or None, client_options=options, retry_config=retry)  # type: ignore[arg-type]
-        case "az":
-            config = {name.lower(): value for name, value in env.items() if name.startswith("AZURE_STORAGE_")}
-            return AzureStore(host, config=config or None, client_options=options, retry_config=retry)  # type: ignore[arg-type]
-        case "https":
-            return HTTPStore(f"https://{host}", client_options=options, retry_config=retry)
-        case "http" if _allows_http(env):
-            return HTTPStore(f"http://{host}", client_options=options | {"allow_http": True}, retry_config=retry)
-        case "pvc":
-            return LocalStore("/", mkdir=False, automatic_cleanup=True)
-        case _:
-            return None
-
-
-def _s3(bucket: str, env: Mapping[str, str], options: Any, retry: Any) -> S3Store:
-    config: Any = {name.lower(): env[name] for name in _AWS_NAMES if env.get(name)}
-    endpoint = env.get("AWS_ENDPOINT_URL", "")
-    if endpoint and "aws_access_key_id" not in config and not any(env.get(name) for name in _AWS_IDENTITY_NAMES):
-        # A private store has no instance metadata service: asking for one would only hang until the retries are spent.
-        config["aws_skip_signature"] = "true"
-    if endpoint.startswith("http://"):
-        options = options | {"allow_http": True}
-    if bundle := env.get("AWS_CA_BUNDLE"):
-        options = options | {"root_certificate": Path(bundle).read_bytes()}
-    return S3Store(bucket, config=config, client_options=options, retry_config=retry)
-
-
-def _check_endpoint(endpoint: str) -> None:
-    # The client library panics over an endpoint that is not a URL.
-    parts = urlsplit(endpoint)
-    if endpoint and (parts.scheme not in ("http", "https") or not parts.hostname or parts.query or parts.fragment):
-        message = "AWS_ENDPOINT_URL in the store Secret is not an http:// or https:// URL"
-        raise StoreError(Failure(FailureClass.INFRASTRUCTURE, FailureReason.STORE_UNREACHABLE, message))
-
-
-def _allows_http(env: Mapping[str, str]) -> bool:
-    return env.get("AWS_ALLOW_HTTP", "").lower() == "true"
 
 
 def _unusable(where: str, why: str, missing: FailureReason) -> Failure:
     return Failure(FailureClass.DATA, missing, f"{where}: {why}")
 
 
-def _translate(error: Exception, where: str, missing: FailureReason) -> StoreError:
+def _translate(error: Exception, where: str, missing: FailureReason, hints: Hints) -> StoreError:
     told, _, source = str(error).partition("Debug source:")
     status, code = _first(_STATUS, told), _first(_CODE, told)
     short = " ".join(part for part in (type(error).__name__, status, code) if part)
@@ -334,17 +282,15 @@ def _translate(error: Exception, where: str, missing: FailureReason) -> StoreErr
         "401",
         "403",
     ):
-        return StoreError(_denied(where, short))
+        return StoreError(_denied(where, short, hints))
     if _NO_IDENTITY.search(told):
-        return StoreError(_denied(where, short))
+        return StoreError(_denied(where, short, hints))
     if isinstance(error, (refused.InvalidPathError, refused.NotSupportedError)) or (status or "").startswith("4"):
         return StoreError(_unusable(where, f"the store refused the request ({short})", missing))
     if _TIMED_OUT.search(source):
         message = f"{where}: the store sent nothing for too long ({short})"
         return StoreStalled(Failure(FailureClass.INFRASTRUCTURE, FailureReason.STORE_UNREACHABLE, message))
-    message = (
-        f"{where}: the store could not be reached or failed ({short}); is AWS_ENDPOINT_URL right and the store up?"
-    )
+    message = f"{where}: the store could not be reached or failed ({short}); {hints.unreachable}"
     return StoreError(Failure(FailureClass.INFRASTRUCTURE, FailureReason.STORE_UNREACHABLE, message))
 
 
@@ -353,9 +299,6 @@ def _first(pattern: re.Pattern[str], text: str) -> str | None:
     return found.group(1) if found else None
 
 
-def _denied(where: str, short: str) -> Failure:
-    message = (
-        f"{where}: the store refused the credentials or none were given ({short}); "
-        "check the store Secret's keys (AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, ...) and their rights here"
-    )
+def _denied(where: str, short: str, hints: Hints) -> Failure:
+    message = f"{where}: the store refused the credentials or none were given ({short}); {hints.denied}"
     return Failure(FailureClass.INFRASTRUCTURE, FailureReason.STORE_DENIED, message)

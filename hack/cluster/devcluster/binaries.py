@@ -49,6 +49,8 @@ CONTAINERD = GoProgram(
 RUNC = GoProgram("runc", (("runc", "github.com/opencontainers/runc"),), tags="seccomp", cgo="1")
 COREDNS = GoProgram("coredns", (("coredns", "github.com/coredns/coredns"),))
 VERSITYGW = GoProgram("versitygw", (("versitygw", "github.com/versity/versitygw/cmd/versitygw"),))
+FAKE_GCS_SERVER = GoProgram("fake-gcs-server", (("fake-gcs-server", "github.com/fsouza/fake-gcs-server"),))
+"""For tests alone, beside no cluster."""
 # Discovery of other clouds would be nine tenths of the program. promtool stays out of the image: tests run the rules with it.
 PROMETHEUS = GoProgram(
     "prometheus",

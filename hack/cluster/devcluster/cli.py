@@ -6,7 +6,7 @@ import os
 import sys
 from collections.abc import Sequence
 
-from devcluster import engines
+from devcluster import emulators, engines
 from devcluster.addons import COMPONENTS
 from devcluster.commands import ClusterError, locked
 from devcluster.paths import DEFAULT_NAME, Paths, cache_root, checked_name
@@ -21,6 +21,7 @@ _COMMANDS = {
     "images": "build the three images and load them into the cluster",
     "store": "build, load and apply the S3-compatible store for tests and the demo",
     "prometheus": "build, load and apply the Prometheus for tests and the demo",
+    "emulators": "build the emulators of GCS and Azure Blob Storage that tests start",
     "kubeconfig": "print the path of the kubeconfig",
 }
 
@@ -58,6 +59,9 @@ def main(words: Sequence[str] | None = None) -> int:
             return _status(engines.describe(paths, progress), arguments.json)
         if arguments.command == "kubeconfig":
             print(engines.kubeconfig(paths))
+            return 0
+        if arguments.command == "emulators":
+            emulators.ensure(paths.cache, progress)
             return 0
         with locked(paths.lock):
             _act(arguments, engines.pick(paths, choice, progress))

