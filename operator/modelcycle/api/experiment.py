@@ -6,13 +6,13 @@ Adds no default that the schema could hold; the few that depend on other fields 
 import hashlib
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation
 from enum import StrEnum
 from typing import Any, Final
 
-from modelcycle.api import acceptance
+from modelcycle.api import acceptance, addresses
 from modelcycle.api.acceptance import Acceptance
 from modelcycle_bundle.contract import JsonValue
 
@@ -123,6 +123,8 @@ class ExperimentCondition(StrEnum):
     """True once the best model is sealed; for `kubectl wait`."""
     SUSPENDED = "Suspended"
     """True while `spec.suspend` holds the search; absent otherwise."""
+    FACTS_INCOMPLETE = "FactsIncomplete"
+    """True while what is known of a Job that counts is what its termination message had room for; absent otherwise."""
 
 
 class TrialState(StrEnum):
@@ -313,7 +315,7 @@ def _parse(spec: Mapping[str, Any]) -> ExperimentSpec:
         steps=steps,
         resources=canonical(resources) if resources else None,
         key_secret=spec.get("seal", {}).get("keySecretRef", {}).get("name", DEFAULT_KEY_SECRET),
-        output_uri=_folder_uri(spec["output"]["uri"]),
+        output_uri=_address("spec.output.uri", spec["output"]["uri"], addresses.why_no_folder).rstrip("/"),
         output_secret=spec["output"].get("secretRef", {}).get("name"),
         keep_candidates=int(spec["output"].get("keepCandidates", DEFAULT_KEPT_CANDIDATES)),
         search_hash=search_hash(spec),
@@ -362,28 +364,16 @@ def _parameter(raw: Mapping[str, Any]) -> Parameter:
     return Parameter(raw["name"], kind, Decimal(space["min"]), Decimal(space["max"]), step, distribution)
 
 
-def _checked(field: str, uri: str, folder: str) -> str:
-    """An address that a store can have. Without this it would be looked for again and again and never found."""
-    if any(part in ("", ".", "..") for part in folder.strip("/").split("/") if folder.strip("/")):
-        raise SpecError(f"{field}: {uri}: the path has an empty, '.' or '..' part: correct it")
+def _address(field: str, uri: str, why_none: Callable[[str], str]) -> str:
+    if why := why_none(uri):
+        raise SpecError(f"{field}: {uri}: {why}: correct it")
     return uri
-
-
-def _table_uri(uri: str) -> str:
-    folder, _, name = uri.partition("://")[2].partition("/")[2].rpartition("/")
-    if name in ("", ".", ".."):
-        raise SpecError(f"spec.data.uri: {uri}: names a folder, not a table: correct it")
-    return _checked("spec.data.uri", uri, folder)
-
-
-def _folder_uri(uri: str) -> str:
-    return _checked("spec.output.uri", uri, uri.partition("://")[2].partition("/")[2]).rstrip("/")
 
 
 def _data(raw: Mapping[str, Any]) -> Data:
     split = raw.get("split", {})
     return Data(
-        uri=_table_uri(raw["uri"]),
+        uri=_address("spec.data.uri", raw["uri"], addresses.why_no_table),
         digest=raw.get("digest"),
         format=raw.get("format", "csv"),
         target=raw["target"],

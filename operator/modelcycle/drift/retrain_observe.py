@@ -61,7 +61,7 @@ async def _with_facts(
         return views
     unread = [view for view in views if view.attempt == look.attempt and facts.has_more(view)]
     told = await logs.read(kube, monitor.namespace, unread)
-    return facts.with_documents(views, {one.job: one.document for one in told})
+    return facts.with_told(views, (), told)
 
 
 async def _jobs(kube: Kube, monitor: Monitor, state: RetrainState) -> tuple[tuple[JobView, ...], str | None]:

@@ -4,7 +4,7 @@ Owns `status.comparison`. Knows no verdict: what two figures mean is `acceptance
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, Final
 
@@ -107,6 +107,7 @@ def look(world: World, spec: ExperimentSpec, best: Entry, begun: Comparison) -> 
     if record.state is not TaskState.RUNNING:
         return Comparison(record, deployed, due=record.due(PERMANENT))
     job = world.job_of(TaskKind.COMPARE, best.index, record.attempt)
+    record = replace(record, lacks=job.lacks if job else "")
     if job is None:
         task = tasks.compare(spec, world.uid, best, (deployed.uri, deployed.digest))
         return Comparison(

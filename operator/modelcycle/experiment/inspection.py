@@ -116,7 +116,8 @@ def look(world: World, spec: ExperimentSpec, *, keep_pin: bool) -> Inspection:
             found = _failed(record, problem, world.now, data, key)
         case result:
             found = _told(record, result, world.now, data)
-    return replace(found, due=found.record.due(permanent(world, spec, found.record)))
+    ended = replace(found.record, lacks=job.lacks)
+    return replace(found, record=ended, due=ended.due(permanent(world, spec, ended)))
 
 
 def _current(world: World, spec: ExperimentSpec) -> TaskRecord:

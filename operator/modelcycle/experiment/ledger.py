@@ -35,6 +35,8 @@ class Entry:
     failure_class: str = ""
     reason: str = ""
     message: str = ""
+    lacks: str = ""
+    """Why what is known is its termination message alone (jobs.facts.FactsReason)."""
 
     @property
     def trial(self) -> tuple[int, int]:
@@ -77,6 +79,7 @@ def line(entry: Entry) -> str:
         "class": entry.failure_class,
         "reason": entry.reason,
         "message": entry.message[:MESSAGE_LIMIT],
+        "lacks": entry.lacks,
     }
     return json.dumps({k: v for k, v in raw.items() if v not in (None, "", {})}, separators=(",", ":"))
 
@@ -101,6 +104,7 @@ def parse_line(text: str) -> Entry:
             failure_class=str(raw.get("class", "")),
             reason=str(raw.get("reason", "")),
             message=str(raw.get("message", "")),
+            lacks=str(raw.get("lacks", "")),
         )
     except (KeyError, TypeError, AttributeError) as error:
         raise ValueError(f"ledger line: {error!r}") from error

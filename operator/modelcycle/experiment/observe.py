@@ -1,7 +1,7 @@
 """Reads everything that a decision about an Experiment needs, live. Decides nothing."""
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 from typing import Any, Final
@@ -39,15 +39,14 @@ async def observe(kube: Kube, settings: Settings, beside: Beside, key: Key, now:
     uid = obj["metadata"]["uid"]
 
     views, kept, pages = job_views(uid, jobs, pods), _kept(uid, maps), await beside.run(key, lambda: _pages(uid, maps))
-    documents = {one.job: one.document for one in kept}
-    told = await logs.read(kube, key.namespace, _unread(obj.get("status") or {}, views, pages, documents))
-    documents |= {one.job: one.document for one in told}
+    known = {one.job for one in kept}
+    told = await logs.read(kube, key.namespace, _unread(obj.get("status") or {}, views, pages, known))
 
     def assembled() -> tuple[World, Sequence[Create]]:
         world = World(
             now=now,
             obj=obj,
-            jobs=facts.with_documents(views, documents),
+            jobs=facts.with_told(views, kept, told),
             kept=kept,
             told=told,
             pages=pages,
@@ -78,7 +77,7 @@ def _unread(
     status: Mapping[str, Any],
     jobs: Sequence[JobView],
     pages: Sequence[ledger.Page],
-    documents: Mapping[str, str],
+    known: Collection[str],
 ) -> tuple[JobView, ...]:
     """Jobs whose log is read now: not those whose facts are kept or whose result is recorded."""
     recorded = {entry.trial for page in pages for entry in page.entries}
@@ -89,7 +88,7 @@ def _unread(
         record = read_task(status.get(RECORDS[job.task]))
         return record is not None and record.attempt == job.attempt and record.state is TaskState.RUNNING
 
-    return tuple(job for job in jobs if facts.has_more(job) and job.name not in documents and is_awaited(job))
+    return tuple(job for job in jobs if facts.has_more(job) and job.name not in known and is_awaited(job))
 
 
 def _pages(uid: str, maps: Sequence[Object]) -> tuple[ledger.Page, ...]:

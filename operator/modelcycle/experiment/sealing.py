@@ -54,6 +54,7 @@ def look(world: World, spec: ExperimentSpec, best: Entry, losing: tuple[AttemptR
     if record.state is not TaskState.RUNNING:
         return replace(before, due=record.due(PERMANENT))
     job = world.job_of(TaskKind.SEAL, best.index, record.attempt)
+    record = replace(record, lacks=job.lacks if job else "")
     if job is None:
         task = tasks.seal(world, spec, best, losing)
         return replace(before, order=JobOrder(TaskKind.SEAL, best.index, record.attempt, task))

@@ -9,12 +9,14 @@ from typing import Any, Final
 
 from modelcycle.api.conditions import Condition, Outcome, build, timestamp
 from modelcycle.api.experiment import STATE_VERSION, ExperimentCondition, ExperimentReason, ExperimentSpec, TrialState
+from modelcycle.experiment import keeping
 from modelcycle.experiment.history import History
 from modelcycle.experiment.ledger import MESSAGE_LIMIT as TRIAL_MESSAGE_LIMIT
 from modelcycle.experiment.ledger import Entry
 from modelcycle.experiment.results import number
 from modelcycle.experiment.world import World
-from modelcycle.jobs.records import TaskRecord, write_task
+from modelcycle.jobs.facts import FactsReason
+from modelcycle.jobs.records import TaskRecord, read_task, write_task
 
 RECENT: Final = 20
 
@@ -48,8 +50,8 @@ class Progress:
     candidates: Mapping[str, Any]
 
 
-def conditions(world: World, standing: Standing) -> list[dict[str, Any]]:
-    """All conditions from one standing."""
+def conditions(world: World, standing: Standing, facts: Condition | None) -> list[dict[str, Any]]:
+    """All conditions from one standing, and what is to be said of the facts."""
     done = standing.outcome is Outcome.READY
     domain = [Condition(ExperimentCondition.SUCCEEDED, done, standing.reason, standing.message)]
     if standing.suspended:
@@ -61,6 +63,8 @@ def conditions(world: World, standing: Standing) -> list[dict[str, Any]]:
                 "spec.suspend is true: no new Job starts",
             )
         )
+    if facts is not None:
+        domain.append(facts)
     return build(
         world.status.get("conditions") or (),
         outcome=standing.outcome,
@@ -80,8 +84,23 @@ def bare(world: World, standing: Standing) -> dict[str, Any]:
         "stateVersion": STATE_VERSION,
         "observedGeneration": world.generation,
         "startTime": world.status.get("startTime") or timestamp(world.now),
-        "conditions": conditions(world, standing),
+        "conditions": conditions(world, standing, _facts_before(world)),
     }
+
+
+def _facts_before(world: World) -> Condition | None:
+    before = (c for c in world.status.get("conditions") or () if c.get("type") == ExperimentCondition.FACTS_INCOMPLETE)
+    return next((Condition(c["type"], True, c["reason"], c["message"]) for c in before), None)
+
+
+def _facts(progress: Progress) -> Condition | None:
+    """From the records of the Jobs that count, in which it is stored together with their results."""
+    records = (progress.inspection, read_task(progress.comparison), progress.sealing)
+    jobs = zip(("inspect", "compare", "seal"), records, strict=True)
+    trials = ((f"trial {e.index}", e.lacks) for e in progress.history.settled.values())
+    lacks = {name: record.lacks for name, record in jobs if record is not None} | dict(trials)
+    found = keeping.incomplete({name: reason for name, reason in lacks.items() if reason in set(FactsReason)})
+    return Condition(ExperimentCondition.FACTS_INCOMPLETE, True, *found) if found else None
 
 
 def render(world: World, standing: Standing, progress: Progress) -> dict[str, Any]:
@@ -90,7 +109,7 @@ def render(world: World, standing: Standing, progress: Progress) -> dict[str, An
         "stateVersion": STATE_VERSION,
         "observedGeneration": world.generation,
         "startTime": world.status.get("startTime") or timestamp(world.now),
-        "conditions": conditions(world, standing),
+        "conditions": conditions(world, standing, _facts(progress)),
         "summary": _summary(progress),
         "trials": counts(progress),
         "inspection": write_task(progress.inspection),

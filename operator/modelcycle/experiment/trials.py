@@ -73,7 +73,7 @@ def stopped(spec: ExperimentSpec, jobs: Iterable[JobView]) -> tuple[Entry, ...]:
 
 def _base(spec: ExperimentSpec, job: JobView) -> Entry:
     values = assignment(spec, job.index) if job.search == spec.search_hash else ()
-    return Entry(job.index, job.attempt, job.search, TrialState.DISCARDED, values)
+    return Entry(job.index, job.attempt, job.search, TrialState.DISCARDED, values, lacks=job.lacks)
 
 
 def _read_one(
@@ -135,7 +135,7 @@ def _collect(world: World, spec: ExperimentSpec, job: JobView, base: Entry, prob
             found.running.append(job)
             found.dues.extend([due] if due else [])
         case TrialResult() as result if _is_told(result):
-            found.take(record(base, result, metric, _image(job)))
+            found.take(record(replace(base, lacks=collector.lacks), result, metric, _image(job)))
         case _:
             found.ended.append(failed(base, problem))
 

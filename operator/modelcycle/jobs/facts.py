@@ -23,7 +23,7 @@ KEPT: Final = 20
 
 
 class FactsReason(StrEnum):
-    """Why the facts of a Job are its termination message alone; reasons of Events."""
+    """Why the facts of a Job are its termination message alone; reasons of a condition and of Events."""
 
     LOGS_FORBIDDEN = "LogsForbidden"
     """The operator may not read logs: the role modelcycle-operator-logs is not bound."""
@@ -64,14 +64,17 @@ def has_more(job: JobView) -> bool:
     return isinstance(told, dict) and bool(told.get("more"))
 
 
-def with_documents(jobs: Sequence[JobView], documents: Mapping[str, str]) -> tuple[JobView, ...]:
-    """The Jobs with the documents of their last pods, by the Job's name."""
-    return tuple(_with(job, documents[job.name]) if documents.get(job.name) else job for job in jobs)
+def with_told(jobs: Sequence[JobView], before: Sequence[Kept], told: Sequence[Told]) -> tuple[JobView, ...]:
+    """The Jobs with the documents of their last pods, kept or just read, or with the reason why there is none."""
+    known = {one.job: Told(one.job, one.document) for one in before} | {one.job: one for one in told}
+    return tuple(_with(job, known[job.name]) if job.name in known else job for job in jobs)
 
 
-def _with(job: JobView, document: str) -> JobView:
+def _with(job: JobView, told: Told) -> JobView:
+    if told.problem is not None:
+        return replace(job, lacks=told.problem.value, lacks_detail=told.detail)
     last = last_ended(job)
-    return replace(job, pods=tuple(replace(p, facts=document) if p is last else p for p in job.pods))
+    return replace(job, pods=tuple(replace(p, facts=told.document) if p is last else p for p in job.pods))
 
 
 def kept(config_map: Mapping[str, Any]) -> Kept:

@@ -47,6 +47,8 @@ class TaskRecord:
     problem: Problem | None = None
     found_by: Finder | None = None
     """None: the record's own Job."""
+    lacks: str = ""
+    """Why what is known of the attempt is its termination message alone (jobs.facts.FactsReason)."""
 
     def retry_at(self) -> datetime:
         """When the next attempt is due after a failure: a minute five times, then doubling up to an hour."""
@@ -78,8 +80,9 @@ class TaskRecord:
 
     def again(self, subject: str, edition: Edition, now: datetime) -> "TaskRecord":
         """The next attempt. For something else, or after an edit, it begins without failures and without a problem."""
+        attempt = self.attempt + 1
         after = replace(
-            self, attempt=self.attempt + 1, state=TaskState.RUNNING, subject=subject, edition=edition, time=now
+            self, attempt=attempt, state=TaskState.RUNNING, subject=subject, edition=edition, time=now, lacks=""
         )
         is_same = subject == self.subject and not edition.is_edit_of(self.edition)
         return after if is_same else replace(after, failures=0).cleared()
@@ -122,6 +125,7 @@ def read_task(raw: Mapping[str, Any] | None) -> TaskRecord | None:
         failures=int(raw.get("failures", 0)),
         problem=problem,
         found_by=Finder(raw["foundBy"]) if raw.get("foundBy") else None,
+        lacks=str(raw.get("lacks", "")),
     )
 
 
@@ -141,4 +145,6 @@ def write_task(record: TaskRecord) -> dict[str, Any]:
         raw |= {"dataDigest": record.problem.data_digest} if record.problem.data_digest else {}
     if record.found_by is not None:
         raw["foundBy"] = record.found_by.value
+    if record.lacks:
+        raw["lacks"] = record.lacks
     return raw

@@ -70,7 +70,8 @@ def read(
         try:
             return from_json(kind, pod.facts or pod.message)
         except ContractError as error:
-            return Lost(_lost(job, f"its result does not parse: {error}"))
+            without = f"; {job.lacks}: {job.lacks_detail}" if job.lacks else ""
+            return Lost(_lost(job, f"its result does not parse: {error}{without}"))
     if job.reason == "DeadlineExceeded":
         return Problem(FailureClass.TRAINER, TrialReason.DEADLINE_EXCEEDED, f"Job {job.name} took longer than it may")
     if pod is not None and pod.termination_reason == "OOMKilled":

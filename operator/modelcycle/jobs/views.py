@@ -73,6 +73,9 @@ class JobView:
     """Of its container; empty for none."""
     pods: tuple[PodView, ...] = ()
     """Oldest first."""
+    lacks: str = ""
+    """Why its log could not be had although it holds more than the message (jobs.facts.FactsReason); empty when nothing is missing."""
+    lacks_detail: str = ""
 
     @property
     def trial(self) -> tuple[int, int]:

@@ -12,7 +12,7 @@ from fakes.jobs import inspected
 from fakes.memory_kube import POD_LOG
 from modelcycle.jobs import facts
 from modelcycle.kube.errors import Forbidden, Unavailable
-from modelcycle.kube.kinds import CONFIG_MAP
+from modelcycle.kube.kinds import CONFIG_MAP, EXPERIMENT
 from modelcycle.kube.names import COMPONENT
 from modelcycle_bundle import factlines
 from modelcycle_bundle.contract import (
@@ -136,6 +136,96 @@ def test_without_the_log_the_message_counts_and_the_reason_is_told(lab: Lab, err
     said = [event for event in lab.events.seen if event.reason == reason]
     assert len(said) == 1
     assert str(error) in said[0].note
+    standing = facts_incomplete(lab)
+    assert (standing["status"], standing["reason"]) == ("True", reason)
+    assert "inspect" in standing["message"]
+    for _ in range(3):
+        lab.wait(3700)
+    assert facts_incomplete(lab) == standing
+
+
+def facts_incomplete(lab: Lab) -> dict[str, Any]:
+    return next((c for c in lab.status["conditions"] if c["type"] == "FactsIncomplete"), {})
+
+
+def allow(lab: Lab) -> None:
+    lab.kube.before_read = lambda read: None
+
+
+def test_the_reason_stands_until_the_job_is_repeated_with_the_right(lab: Lab) -> None:
+    forbid(lab, Forbidden("pods/log is forbidden", status=403))
+    lab.jobs.programs.inspect = noted
+    lab.jobs.hold = lambda job: "run" if "-t" in job["metadata"]["name"] else ""
+    lab.apply(MINIMAL)
+    lab.settle()
+    assert facts_incomplete(lab)["reason"] == "LogsForbidden"
+    allow(lab)
+    lab.apply({**MINIMAL, "data": {**MINIMAL["data"], "target": "scrap"}})
+    lab.jobs.hold = lambda job: ""
+    lab.settle()
+    assert lab.ready[:2] == ("True", "Succeeded")
+    assert facts_incomplete(lab) == {}
+
+
+def test_the_reason_stands_while_the_spec_cannot_be_read(lab: Lab) -> None:
+    forbid(lab, Forbidden("pods/log is forbidden", status=403))
+    lab.jobs.programs.inspect = noted
+    lab.apply(MINIMAL)
+    lab.settle()
+    lab.apply({**MINIMAL, "objective": {"type": "maximize", "objectiveMetricName": "roc_auc", "goal": float("inf")}})
+    lab.settle()
+    assert (lab.ready[1], facts_incomplete(lab)["reason"]) == ("InvalidSpec", "LogsForbidden")
+
+
+def test_trials_and_seal_whose_logs_are_forbidden_are_named(lab: Lab) -> None:
+    forbid(lab, Forbidden("pods/log is forbidden", status=403))
+    lab.jobs.programs.trial = long_failure
+    lab.apply(search(maxFailedTrialCount=9))
+    lab.settle()
+    message = facts_incomplete(lab)["message"]
+    assert all(f"trial {at}" in message for at in range(4))
+    assert "modelcycle-operator-logs" in message
+    assert [json.loads(line)["lacks"] for line in lab.ledger()] == ["LogsForbidden"] * 4
+
+
+def test_many_trials_fit_the_message(lab: Lab) -> None:
+    forbid(lab, Forbidden("pods/log is forbidden", status=403))
+    lab.jobs.programs.trial = long_failure
+    lab.apply(search(maxTrialCount=30, maxFailedTrialCount=40))
+    lab.settle()
+    assert "and 20 more" in facts_incomplete(lab)["message"]
+
+
+def test_a_result_that_is_cut_where_logs_are_forbidden_says_so_in_the_reason_of_stalled(lab: Lab) -> None:
+    forbid(lab, Forbidden("pods/log is forbidden", status=403))
+    lab.jobs.message_room = 60
+    lab.jobs.hold = lambda job: "run" if "-t" in job["metadata"]["name"] else ""
+    lab.apply(MINIMAL)
+    lab.settle()
+    assert lab.ready[1] == "ResultLost"
+    assert "LogsForbidden: pods/log is forbidden" in lab.ready[2]
+    allow(lab)
+    lab.jobs.hold = lambda job: ""
+    lab.wait(61)
+    assert lab.ready[:2] == ("True", "Succeeded")
+    assert facts_incomplete(lab) == {}
+
+
+def test_a_crash_after_the_reason_was_stored_loses_nothing(lab: Lab) -> None:
+    forbid(lab, Forbidden("pods/log is forbidden", status=403))
+    lab.jobs.programs.inspect = noted
+    fallen: list[Write] = []
+
+    def crash(write: Write) -> None:
+        if write.kind is EXPERIMENT and "lacks" in lab.status.get("inspection", {}) and not fallen:
+            fallen.append(write)
+            raise Crash
+
+    lab.kube.after_write = crash
+    lab.apply(MINIMAL)
+    lab.settle()
+    assert fallen
+    assert facts_incomplete(lab)["reason"] == "LogsForbidden"
 
 
 def test_a_damaged_log_is_told_and_the_message_counts(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
