@@ -132,7 +132,7 @@ def test_accepts(kubectl: Kubectl, namespace: str, spec: dict[str, Any]) -> None
         ({"effect": {"warn": "0.01"}}, ["spec.effect.warn", "must be at least 0.02 and at most critical"]),
         ({"effect": {"warn": "NaN"}}, ["spec.effect.warn", "should match"]),
         ({"effect": {"warn": "-0.1"}}, ["spec.effect.warn", "should match"]),
-        ({"effect": {"critical": 0.5}}, ["spec.effect.critical", "must be of type string"]),
+        ({"effect": {"critical": 0.5}}, ["spec.effect.critical", "must be of type integer,string"]),
         ({"persistence": {"k": 4}}, ["spec.persistence.k", "k must not be larger than of"]),
         ({"persistence": {"k": 0}}, ["spec.persistence.k", "greater than or equal to 1"]),
         ({"features": [{"name": "t"}, {"name": "t"}]}, ["spec.features[1]", "Duplicate value"]),

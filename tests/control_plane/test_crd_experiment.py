@@ -123,8 +123,8 @@ REFUSED: dict[str, tuple[Spec, str, str]] = {
         "for double and int only",
     ),
     "text in discrete": (spec(parameters=[listed("discrete", "one")]), "list", "needs numbers"),
-    "unquoted number experiment_8": (
-        spec(parameters=[{**listed("discrete"), "feasibleSpace": {"list": [1]}}]),
+    "unquoted fraction experiment_8": (
+        spec(parameters=[{**listed("discrete"), "feasibleSpace": {"list": [1, 0.5]}}]),
         "list",
         "string",
     ),

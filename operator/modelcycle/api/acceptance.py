@@ -74,5 +74,5 @@ def parse(raw: Sequence[Mapping[str, Any]]) -> Acceptance:
     return Acceptance(bounds, found[0] if found else None)
 
 
-def _decimal(text: str | None) -> Decimal | None:
-    return None if text is None else Decimal(text)
+def _decimal(written: str | int | None) -> Decimal | None:
+    return None if written is None else Decimal(written)

@@ -12,7 +12,7 @@ from decimal import Decimal, InvalidOperation
 from enum import StrEnum
 from typing import Any, Final
 
-from modelcycle.api import acceptance, addresses
+from modelcycle.api import acceptance, addresses, fields
 from modelcycle.api.acceptance import Acceptance
 from modelcycle_bundle.contract import JsonValue
 
@@ -332,7 +332,7 @@ def search_hash(spec: Mapping[str, Any]) -> str:
         "algorithm": {"name": "random", "seed": 0}
         | {k: v for k, v in (("name", spec.get("algorithm", {}).get("algorithmName")),) if v}
         | {k: v for k, v in (("seed", spec.get("algorithm", {}).get("seed")),) if v is not None},
-        "parameters": list(spec.get("parameters", ())),
+        "parameters": [fields.as_text(one) for one in spec.get("parameters", ())],
         "data": [data["uri"], data.get("digest"), data.get("format", "csv"), data["target"], data.get("task")],
         "split": [data.get("split", {}).get("holdoutFraction", "0.2"), data.get("split", {}).get("seed", 0)],
         "trainer": [trainer.get("estimator"), trainer.get("pipeline"), trainer.get("fixed")],
@@ -358,7 +358,7 @@ def _objective(raw: Mapping[str, Any]) -> Objective:
 def _parameter(raw: Mapping[str, Any]) -> Parameter:
     space, kind = raw["feasibleSpace"], ParameterType(raw["parameterType"])
     if kind in (ParameterType.DISCRETE, ParameterType.CATEGORICAL):
-        return Parameter(raw["name"], kind, values=tuple(space["list"]))
+        return Parameter(raw["name"], kind, values=tuple(map(str, space["list"])))
     step = Decimal(space["step"]) if "step" in space else (Decimal(1) if kind is ParameterType.INT else None)
     distribution = Distribution(space.get("distribution", Distribution.UNIFORM))
     return Parameter(raw["name"], kind, Decimal(space["min"]), Decimal(space["max"]), step, distribution)

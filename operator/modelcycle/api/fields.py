@@ -76,12 +76,22 @@ def short_duration(path: str, value: object, default: timedelta) -> timedelta:
 
 
 def decimal(parent: Mapping[str, Any], path: str, name: str, default: float, low: float, high: float) -> float:
-    """The decimal string at `name`, from `low` to `high`."""
+    """The whole number or decimal string at `name`, from `low` to `high`."""
     value = parent.get(name)
     if value is None:
         return default
-    if not isinstance(value, str) or not re.fullmatch(r"\d{1,6}(\.\d{1,8})?", value):
-        raise SpecError(f"{path}.{name}: expected a decimal string such as {default:g}")
-    if not low <= float(value) <= high:
-        raise SpecError(f"{path}.{name}: expected {low:g} to {high:g}")
-    return float(value)
+    written = str(value) if isinstance(value, int | str) and not isinstance(value, bool) else ""
+    if not re.fullmatch(r"\d{1,6}(\.\d{1,8})?", written):
+        raise SpecError(f'{path}.{name}: {value!r} is not a whole number or a quoted decimal such as "{default:g}"')
+    if not low <= float(written) <= high:
+        raise SpecError(f"{path}.{name}: {value!r} is not within {low:g} and {high:g}")
+    return float(written)
+
+
+def as_text(value: object) -> object:
+    """`value` with each number in it as text: 1 and "1" mean the same, and before whole numbers were allowed all were text."""
+    if isinstance(value, Mapping):
+        return {name: as_text(one) for name, one in value.items()}
+    if isinstance(value, list):
+        return [as_text(one) for one in value]
+    return str(value)

@@ -149,3 +149,20 @@ def test_the_schema_itself_is_small(path: Path) -> None:
 def test_no_key_is_a_truth_value_for_a_reader_of_older_yaml(path: Path) -> None:
     bare = re.findall(r"^\s*(?:[yYnN]|yes|no|on|off):", path.read_text(), re.MULTILINE | re.IGNORECASE)
     assert bare == []
+
+
+@pytest.mark.parametrize("path", FILES, ids=ID)
+def test_explain_says_of_every_number_that_may_be_text_that_fractions_are_quoted(path: Path) -> None:
+    numbers = {
+        at: node["description"].lower()
+        for at, node in every_node(path)
+        if at.startswith("/spec/") and (node.get("x-kubernetes-int-or-string") or "[0-9]" in decimal_part(node))
+    }
+    assert numbers
+    assert [at for at, said in numbers.items() if "quote" not in said] == []
+
+
+def decimal_part(node: Node) -> str:
+    """The pattern of a node where it takes a fraction, a point and digits, without a unit."""
+    pattern: str = node.get("pattern", "")
+    return pattern if re.fullmatch(r"\^.*(\\\.|\[\.\]).*\$", pattern) and re.fullmatch(pattern, "0.5") else ""

@@ -1,5 +1,6 @@
 """No promotion that nothing shows, no rollback kept from happening, no verdict on what is not the model's: each was once possible."""
 
+import re
 from datetime import timedelta
 from typing import Any
 
@@ -131,6 +132,22 @@ async def test_spec_that_cannot_be_read_forgets_no_evidence() -> None:
 def test_whatever_the_schema_admits_the_parser_reads(number: str) -> None:
     floor = {"name": "errors", "harmFloor": number}
     parse(canary_spec("a", analysis={"alpha": number, "beta": number, "metrics": [floor]}))
+
+
+def test_a_ratio_may_be_a_whole_number_and_what_cannot_be_read_is_said_with_field_value_and_remedy() -> None:
+    def ratio(value: object) -> dict[str, Any]:
+        return canary_spec("a", analysis={"metrics": [{"name": "errors", "harmRatio": value}]})
+
+    assert parse(ratio(3)) == parse(ratio("3"))
+    for value, said in (
+        (1.5, '1.5 is not a whole number or a quoted decimal such as "2"'),
+        (True, "True is not a whole number"),
+        (101, "101 is not within 1.1 and 100"),
+    ):
+        with pytest.raises(
+            SpecError, match=re.escape(f"spec.strategy.canary.analysis.metrics[errors].harmRatio: {said}")
+        ):
+            parse(ratio(value))
 
 
 async def test_stable_that_is_gone_in_mid_canary_leaves_the_canary_to_serve() -> None:

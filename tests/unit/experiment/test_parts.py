@@ -63,6 +63,18 @@ def test_search_hash_ignores_defaults_budgets_and_secrets() -> None:
     assert search_hash(explicit) == search_hash(search())
 
 
+def test_numbers_without_quotes_are_the_same_search() -> None:
+    def space(low: Any, high: Any, *values: Any) -> dict[str, Any]:
+        depth = {"name": "depth", "parameterType": "int", "feasibleSpace": {"min": low, "max": high}}
+        return search(
+            parameters=[depth, {"name": "c", "parameterType": "categorical", "feasibleSpace": {"list": [*values]}}]
+        )
+
+    bare, quoted = space(1, 9, 4, "rbf"), space("1", "9", "4", "rbf")
+    assert search_hash(bare) == search_hash(quoted)
+    assert parse({"spec": bare}) == parse({"spec": quoted})
+
+
 @pytest.mark.parametrize("change", [{"trainer": {"estimator": "a.B"}}, {"algorithm": {"seed": 1}}, {"parameters": []}])
 def test_search_hash_sees_what_a_result_depends_on(change: dict[str, Any]) -> None:
     assert search_hash(search(**change)) != search_hash(search())
