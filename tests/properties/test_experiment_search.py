@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 
 from budget import examples
 from fakes.experiment_lab import MINIMAL
-from modelcycle.api.experiment import ExperimentSpec, ParameterType, parse
+from modelcycle.api.experiment import ExperimentSpec, parse
+from modelcycle.api.space import ParameterType
 from modelcycle.experiment.search import Space, assignment, assignments, json_values, planned_trials
 
 NUMBERS = st.decimals(Decimal("-1e6"), Decimal("1e6"), allow_nan=False, allow_infinity=False, places=3)

@@ -8,12 +8,14 @@ import json
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from decimal import Decimal, InvalidOperation
+from decimal import InvalidOperation
 from enum import StrEnum
 from typing import Any, Final
 
 from modelcycle.api import acceptance, addresses, fields
 from modelcycle.api.acceptance import Acceptance
+from modelcycle.api.fields import SpecError, choice
+from modelcycle.api.space import Parameter, parse_parameter
 from modelcycle_bundle.contract import JsonValue
 
 DEFAULT_KEY_SECRET: Final = "modelcycle-signing-key"
@@ -161,28 +163,6 @@ class TrialReason(StrEnum):
     """It read other bytes than the Experiment is pinned to."""
 
 
-class ParameterType(StrEnum):
-    """Katib's parameter types."""
-
-    DOUBLE = "double"
-    """A decimal number between min and max."""
-    INT = "int"
-    """A whole number between min and max."""
-    DISCRETE = "discrete"
-    """A number of a list."""
-    CATEGORICAL = "categorical"
-    """A value of a list."""
-
-
-class Distribution(StrEnum):
-    """How random draws spread between min and max."""
-
-    UNIFORM = "uniform"
-    """Evenly."""
-    LOG_UNIFORM = "logUniform"
-    """Evenly in the logarithm."""
-
-
 class Algorithm(StrEnum):
     """Search algorithms."""
 
@@ -201,21 +181,20 @@ class Direction(StrEnum):
     """Less is better."""
 
 
-class SpecError(ValueError):
-    """The spec cannot be used; the text names the field, the value and what to do."""
+class TableFormat(StrEnum):
+    """How a table is written."""
+
+    CSV = "csv"
+    """Comma-separated values with a header."""
 
 
-@dataclass(frozen=True, slots=True)
-class Parameter:
-    """One searched parameter. `low`, `high`, `step` for double and int, `values` for the others."""
+class Task(StrEnum):
+    """What a model is asked for."""
 
-    name: str
-    type: ParameterType
-    low: Decimal = Decimal(0)
-    high: Decimal = Decimal(0)
-    step: Decimal | None = None
-    distribution: Distribution = Distribution.UNIFORM
-    values: tuple[str, ...] = ()
+    CLASSIFICATION = "classification"
+    """A class and its probabilities."""
+    REGRESSION = "regression"
+    """A number."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -234,9 +213,9 @@ class Data:
 
     uri: str
     digest: str | None
-    format: str
+    format: TableFormat
     target: str
-    task: str | None
+    task: Task | None
     holdout_fraction: float
     split_seed: int
     secret: str | None
@@ -295,7 +274,7 @@ def parse(obj: Mapping[str, Any]) -> ExperimentSpec:
 
 
 def _parse(spec: Mapping[str, Any]) -> ExperimentSpec:
-    parameters = tuple(_parameter(p) for p in spec.get("parameters", ()))
+    parameters = tuple(parse_parameter(p, f"spec.parameters[{at}]") for at, p in enumerate(spec.get("parameters", ())))
     steps = _steps(spec["trainer"])
     _refuse_fixed_and_searched(parameters, steps, is_pipeline="pipeline" in spec["trainer"])
     limit = int(spec.get("maxTrialCount", DEFAULT_TRIALS if parameters else 1))
@@ -303,7 +282,7 @@ def _parse(spec: Mapping[str, Any]) -> ExperimentSpec:
     resources = spec["trainer"].get("resources")
     return ExperimentSpec(
         objective=_objective(spec["objective"]) if "objective" in spec else None,
-        algorithm=Algorithm(algorithm.get("algorithmName", Algorithm.RANDOM)),
+        algorithm=choice(algorithm, "spec.algorithm", "algorithmName", Algorithm, Algorithm.RANDOM),
         seed=int(algorithm.get("seed", 0)),
         parameters=parameters,
         max_trials=limit,
@@ -350,18 +329,8 @@ def _objective(raw: Mapping[str, Any]) -> Objective:
     goal = float(raw["goal"]) if "goal" in raw else None
     if goal is not None and not math.isfinite(goal):
         raise SpecError(f"spec.objective.goal: {goal} is not a finite number")
-    return Objective(
-        Direction(raw["type"]), raw["objectiveMetricName"], goal, tuple(raw.get("additionalMetricNames", ()))
-    )
-
-
-def _parameter(raw: Mapping[str, Any]) -> Parameter:
-    space, kind = raw["feasibleSpace"], ParameterType(raw["parameterType"])
-    if kind in (ParameterType.DISCRETE, ParameterType.CATEGORICAL):
-        return Parameter(raw["name"], kind, values=tuple(map(str, space["list"])))
-    step = Decimal(space["step"]) if "step" in space else (Decimal(1) if kind is ParameterType.INT else None)
-    distribution = Distribution(space.get("distribution", Distribution.UNIFORM))
-    return Parameter(raw["name"], kind, Decimal(space["min"]), Decimal(space["max"]), step, distribution)
+    direction = choice(raw, "spec.objective", "type", Direction)
+    return Objective(direction, raw["objectiveMetricName"], goal, tuple(raw.get("additionalMetricNames", ())))
 
 
 def _address(field: str, uri: str, why_none: Callable[[str], str]) -> str:
@@ -375,9 +344,9 @@ def _data(raw: Mapping[str, Any]) -> Data:
     return Data(
         uri=_address("spec.data.uri", raw["uri"], addresses.why_no_table),
         digest=raw.get("digest"),
-        format=raw.get("format", "csv"),
+        format=choice(raw, "spec.data", "format", TableFormat, TableFormat.CSV),
         target=raw["target"],
-        task=raw.get("task"),
+        task=choice(raw, "spec.data", "task", Task) if "task" in raw else None,
         holdout_fraction=float(split.get("holdoutFraction", "0.2")),
         split_seed=int(split.get("seed", 0)),
         secret=raw.get("secretRef", {}).get("name"),

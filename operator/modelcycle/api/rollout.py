@@ -28,6 +28,13 @@ class Source(StrEnum):
     """The Prometheus of the operator's settings."""
 
 
+class Metric(StrEnum):
+    """What the arms are compared by."""
+
+    ERRORS = "errors"
+    """Failed and late answers."""
+
+
 class OnInconclusive(StrEnum):
     """What follows when the time for evidence has run out."""
 
@@ -159,7 +166,7 @@ def parse_approval(approval: Mapping[str, Any]) -> Approval:
         return Approval.NONE
     source = text(approval, "spec.approval", "source") or Approval.REQUEST.value
     if source not in (Approval.REQUEST, Approval.GIT):
-        raise SpecError("spec.approval.source: expected Request or Git")
+        raise SpecError(f"spec.approval.source: {source!r} is unknown, expected one of Request, Git")
     return Approval(source)
 
 
@@ -217,7 +224,12 @@ def _analysis(raw: Mapping[str, Any]) -> AnalysisSpec:
     metrics = raw.get("metrics", ())
     if not isinstance(metrics, Sequence) or isinstance(metrics, str):
         raise SpecError(f"{path}.metrics: expected a list")
-    errors = next((m for m in metrics if isinstance(m, Mapping) and m.get("name") == "errors"), {})
+    errors: Mapping[str, Any] = {}
+    for at, metric in enumerate(metrics):
+        if not isinstance(metric, Mapping):
+            raise SpecError(f"{path}.metrics[{at}]: expected an object")
+        if choice(metric, f"{path}.metrics[{at}]", "name", Metric) is Metric.ERRORS:
+            errors = metric
     return AnalysisSpec(
         alpha=decimal(raw, path, "alpha", 0.01, 1e-5, 0.5),
         beta=decimal(raw, path, "beta", 0.05, 1e-5, 0.5),

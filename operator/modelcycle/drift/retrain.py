@@ -12,7 +12,8 @@ from typing import Any
 
 from modelcycle.api.conditions import timestamp
 from modelcycle.api.driftmonitor import Mode, Monitor, RetrainSpec
-from modelcycle.api.experiment import ExperimentReason, ExperimentSpec, SpecError, parse
+from modelcycle.api.experiment import ExperimentReason, ExperimentSpec, parse
+from modelcycle.api.fields import SpecError
 from modelcycle.drift import retrain_manifests as manifests
 from modelcycle.drift.retrain_state import Asked, NewData, RetrainState, RetrainWish
 from modelcycle.engine.plan import Action, Create, Delete, Emit, EventType

@@ -14,11 +14,11 @@ from modelcycle.api.experiment import (
     STATE_VERSION,
     ExperimentReason,
     ExperimentSpec,
-    SpecError,
     TrialState,
     canonical,
     parse,
 )
+from modelcycle.api.fields import SpecError
 from modelcycle.engine import newer
 from modelcycle.engine.plan import Action, Apply, Create, Emit, EventType, Plan, WriteStatus
 from modelcycle.experiment import (

@@ -15,7 +15,8 @@ from functools import lru_cache
 from threading import Lock
 from typing import Final
 
-from modelcycle.api.experiment import MOST_TRIALS, Algorithm, Distribution, ExperimentSpec, Parameter, ParameterType
+from modelcycle.api.experiment import MOST_TRIALS, Algorithm, ExperimentSpec
+from modelcycle.api.space import Distribution, Parameter, ParameterType
 from modelcycle_bundle.contract import JsonValue
 
 REDRAWS: Final = 32

@@ -13,7 +13,7 @@ import yaml
 from fakes import deployment_lab, drift_lab, experiment_lab, released, retrain_lab
 from fakes.deployment_lab import NAME, NAMESPACE, digest
 from fakes.released import RELEASES
-from modelcycle.api import acceptance, driftmonitor, experiment, modeldeployment, rollout
+from modelcycle.api import acceptance, driftmonitor, experiment, modeldeployment, rollout, space
 from modelcycle.kube.kinds import DRIFT_MONITOR, EXPERIMENT, MODEL_DEPLOYMENT, Kind
 
 ROOT: Final = Path(__file__).parents[3]
@@ -32,7 +32,7 @@ DEPLOYMENT_SPECS: Final = (
 EXPERIMENT_SPECS: Final = (
     experiment.ExperimentSpec,
     experiment.Objective,
-    experiment.Parameter,
+    space.Parameter,
     experiment.Data,
     experiment.Step,
     acceptance.Acceptance,

@@ -9,7 +9,8 @@ import pytest
 
 from fakes.experiment_lab import MINIMAL, Lab, search
 from modelcycle.api.edition import Edition
-from modelcycle.api.experiment import SpecError, TrialState, parse, search_hash
+from modelcycle.api.experiment import TrialState, parse, search_hash
+from modelcycle.api.fields import SpecError
 from modelcycle.experiment import ledger, manifests, tasks
 from modelcycle.experiment.explain import condition_reason, describe
 from modelcycle.experiment.history import History, best
