@@ -27,6 +27,8 @@ _NO_IDENTITY: Final = re.compile(
     r"169\.254\.169\.254|metadata\.google|loading credential|No credentials", re.IGNORECASE
 )
 _TIMED_OUT: Final = re.compile(r"kind: Timeout|TimedOut|operation timed out")
+_BAD_CERTIFICATE: Final = "InvalidCertificate"
+_NO_ROOTS: Final = "No CA certificates"
 _STREAM_CHUNK: Final = 64 * 1024
 
 NAME_LIMIT: Final = 120
@@ -230,6 +232,8 @@ def open_store(
     except store_clients.SettingError as error:
         raise StoreError(Failure(FailureClass.INFRASTRUCTURE, error.reason, f"{uri}: {error}")) from error
     except (refused.BaseError, OSError, ValueError) as error:
+        if _NO_ROOTS in str(error):
+            raise StoreError(_untrusted(uri, "no certificate is trusted here", "the container has them")) from error
         raise StoreError(_denied(uri, type(error).__name__, store_clients.HINTS[parts.scheme])) from error
     if inner is None or hints is None:
         schemes = "s3, gs, az, https and pvc"
@@ -287,6 +291,8 @@ def _translate(error: Exception, where: str, missing: FailureReason, hints: Hint
         return StoreError(_denied(where, short, hints))
     if isinstance(error, (refused.InvalidPathError, refused.NotSupportedError)) or (status or "").startswith("4"):
         return StoreError(_unusable(where, f"the store refused the request ({short})", missing))
+    if _BAD_CERTIFICATE in source:
+        return StoreError(_untrusted(where, "the store's certificate is not trusted", "they vouch for it"))
     if _TIMED_OUT.search(source):
         message = f"{where}: the store sent nothing for too long ({short})"
         return StoreStalled(Failure(FailureClass.INFRASTRUCTURE, FailureReason.STORE_UNREACHABLE, message))
@@ -297,6 +303,13 @@ def _translate(error: Exception, where: str, missing: FailureReason, hints: Hint
 def _first(pattern: re.Pattern[str], text: str) -> str | None:
     found = pattern.search(text)
     return found.group(1) if found else None
+
+
+def _untrusted(where: str, what: str, wanted: str) -> Failure:
+    message = (
+        f"{where}: {what}: SSL_CERT_FILE and SSL_CERT_DIR say where certificates are looked for: check that {wanted}"
+    )
+    return Failure(FailureClass.INFRASTRUCTURE, FailureReason.STORE_UNREACHABLE, message)
 
 
 def _denied(where: str, short: str, hints: Hints) -> Failure:

@@ -1,5 +1,6 @@
 """A local HTTP server that answers S3 requests as a test says, to see how the store's errors are told. Holds no assertion."""
 
+import ssl
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -43,7 +44,9 @@ def listing(sizes: dict[str, int]) -> bytes:
 
 
 @contextmanager
-def serving(answer: Callable[[str, str], Answer]) -> Iterator[tuple[dict[str, str], Recorder]]:
+def serving(
+    answer: Callable[[str, str], Answer], tls: ssl.SSLContext | None = None
+) -> Iterator[tuple[dict[str, str], Recorder]]:
     """Environment of a store at a server whose answers come from `answer(method, path)`."""
     recorder = Recorder()
 
@@ -75,6 +78,8 @@ def serving(answer: Callable[[str, str], Answer]) -> Iterator[tuple[dict[str, st
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     server.daemon_threads = True
+    if tls is not None:
+        server.socket = tls.wrap_socket(server.socket, server_side=True)
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
     thread.start()
     env = {

@@ -1,11 +1,20 @@
 """Stores: create-only writes, whole-segment listing, and every failure told as a reason without a credential."""
 
+import ssl
 import threading
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import obstore
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+from cryptography.x509.oid import NameOID
 
 from modelcycle_bundle import layout, store_clients
 from modelcycle_bundle.contract import FailureClass, FailureReason
@@ -296,3 +305,61 @@ def test_plain_http_reads_when_allowed_by_the_environment() -> None:
         host = env["AWS_ENDPOINT_URL"].removeprefix("http://")
         store, path = open_object(f"http://{host}/folder/data.csv", {"AWS_ALLOW_HTTP": "true"})
         assert store.get(path) == b"/folder/data.csv"
+
+
+@pytest.fixture
+def own_certificate(tmp_path: Path) -> Iterator[tuple[str, Path]]:
+    """Address of a server with a certificate that nobody knows, and the file of the authority that vouches for it."""
+    authority = _issued("Factory CA", None)
+    server = _issued("localhost", authority)
+    for name, one in (("ca.pem", authority), ("server.pem", server)):
+        (tmp_path / name).write_bytes(one.pem)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(tmp_path / "server.pem")
+    with serving(lambda method, path: Answer(200, b"1"), context) as (env, _):
+        yield env["AWS_ENDPOINT_URL"].replace("http://127.0.0.1", "https://localhost"), tmp_path / "ca.pem"
+
+
+@dataclass(frozen=True)
+class _Issued:
+    key: ec.EllipticCurvePrivateKey
+    name: x509.Name
+    pem: bytes
+    """Certificate and key."""
+
+
+def _issued(name: str, by: _Issued | None) -> _Issued:
+    key, subject = ec.generate_private_key(ec.SECP256R1()), x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
+    now = datetime.now(UTC)
+    certificate = (
+        x509.CertificateBuilder(by.name if by else subject, subject, key.public_key(), x509.random_serial_number())
+        .not_valid_before(now - timedelta(days=1))
+        .not_valid_after(now + timedelta(days=1))
+        .add_extension(x509.BasicConstraints(ca=by is None, path_length=None), critical=True)
+        .add_extension(x509.SubjectAlternativeName([x509.DNSName("localhost")]), critical=False)
+        .sign(by.key if by else key, hashes.SHA256())
+    )
+    secret = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+    return _Issued(key, subject, certificate.public_bytes(Encoding.PEM) + secret)
+
+
+def test_a_certificate_that_nobody_vouches_for_is_told_as_that(
+    own_certificate: tuple[str, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    address, authority = own_certificate
+    with pytest.raises(StoreError, match="the store's certificate is not trusted: SSL_CERT_FILE") as caught:
+        open_store(address, {}, patience=IMPATIENT).get("x")
+    assert caught.value.failure.reason is FailureReason.STORE_UNREACHABLE
+    monkeypatch.setenv("SSL_CERT_FILE", str(authority))
+    assert open_store(address, {}, patience=IMPATIENT).get("x") == b"1"
+
+
+@pytest.mark.parametrize("uri", ["https://host/x", "gs://bucket/x", "az://container/x"])
+def test_a_container_without_the_certificates_that_the_secret_names_is_told(
+    uri: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SSL_CERT_FILE", "/nowhere")
+    monkeypatch.setenv("SSL_CERT_DIR", "/nowhere")
+    with pytest.raises(StoreError, match="no certificate is trusted here: SSL_CERT_FILE and SSL_CERT_DIR") as caught:
+        open_store(uri, {"AZURE_STORAGE_ACCOUNT_NAME": "factory", "GOOGLE_BEARER_TOKEN": "t"})
+    assert caught.value.failure.reason is FailureReason.STORE_UNREACHABLE
