@@ -48,7 +48,7 @@ class Arms:
     slow: dict[str, float] = field(default_factory=dict)
     """Probability of an answer after canaryTimeout by digest."""
     earlier_image: bool = False
-    """Pods count no late answers of stable, and have no series for them."""
+    """Pods count no late answers of stable, have no series for them, and do not say which form their answers have."""
     inputs: dict[str, str] = field(default_factory=dict)
     """Hash of the inputs by digest."""
     outputs: dict[str, str] = field(default_factory=dict)
@@ -242,7 +242,8 @@ class Arms:
             counts[Series(names.ARM_RESCUED, (state.rollout,))] = state.rescued
         revision = pod["metadata"]["labels"]["modelcycle.dev/revision"]
         digest = self._digest(pod)
-        model = ServedModel(revision, self.inputs.get(digest, "same"), outputs=self.outputs.get(digest, "same"))
+        outputs = "" if self.earlier_image else self.outputs.get(digest, "same")
+        model = ServedModel(revision, self.inputs.get(digest, "same"), outputs=outputs)
         return PodCounters(RunId(pod["metadata"]["uid"], state.epoch), counts, model)
 
 

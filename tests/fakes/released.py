@@ -61,6 +61,7 @@ def deployment(release: str, name: str) -> deployment_lab.Lab:
     lab = deployment_lab.Lab(now=datetime.fromisoformat(kept["now"]))
     _fill(lab.kube, kept)
     lab.arms.rate = kept["rate"]
+    lab.arms.earlier_image = True
     for uid, pod in kept["pods"].items():
         counts = {(arm, outcome): count for arm, outcome, count in pod["counts"]}
         lab.arms._pods[uid] = PodState(pod["epoch"], pod["phase"], pod["rollout"], counts, pod["rescued"])

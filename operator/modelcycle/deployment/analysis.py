@@ -191,8 +191,6 @@ def _tally(sample: RunSample, rollout: str) -> Tally | None:
         return None
     canary = counts[names.ARM_CANARY]
     late = canary[names.OUTCOME_LATE]
-    # Both arms by the same rule: where only the canary can be late, being late is no evidence.
-    counts_both = Series(names.ARM_REQUESTS, (rollout, names.ARM_STABLE, names.OUTCOME_LATE)) in sample.counts
     return Tally(
         sample.run,
         arms[names.ARM_CANARY],
@@ -200,8 +198,13 @@ def _tally(sample: RunSample, rollout: str) -> Tally | None:
         refused=canary[names.OUTCOME_REFUSED],
         rescued=sample.counts.get(Series(names.ARM_RESCUED, (rollout,)), 0),
         late=late,
-        unjudged=0 if counts_both else late,
+        unjudged=0 if counts_late_of_both(sample, rollout) else late,
     )
+
+
+def counts_late_of_both(sample: RunSample, rollout: str) -> bool:
+    """Whether a pod counts late answers of both arms: where only the canary can be late, being late is no evidence."""
+    return Series(names.ARM_REQUESTS, (rollout, names.ARM_STABLE, names.OUTCOME_LATE)) in sample.counts
 
 
 def _judged(by_outcome: Mapping[str, int]) -> Counts:

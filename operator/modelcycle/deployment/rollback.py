@@ -20,8 +20,9 @@ from modelcycle.deployment.analysis import (
     score,
 )
 from modelcycle.deployment.counting import Fit, fit, is_compared, is_overdue
-from modelcycle.deployment.status import Canary, Grounds
+from modelcycle.deployment.status import Canary, Grounds, State
 from modelcycle.deployment.transition import Transition, is_return, reject
+from modelcycle.deployment.unexported import UNKNOWN_IMAGE, image_of
 from modelcycle.deployment.world import World
 from modelcycle.stats.evidence import Counts, Design, Verdict, fail_fast, verdict
 
@@ -60,12 +61,16 @@ def roll_back(world: World, spec: Spec, done: Transition) -> Transition:
     if fail_fast(recent_looks(analysis)):
         reason = Reason.INCOMPATIBLE_SIGNATURE if mostly_refused(analysis) else Reason.CANARY_FAIL_FAST
         return reject(
-            world, done, canary, reason, f"all or nearly all recent answers were bad: {_compared(spec, analysis)}"
+            world,
+            done,
+            canary,
+            reason,
+            f"all or nearly all recent answers were bad: {_compared(world, spec, done.state, analysis)}",
         )
     if verdict(analysis.evidence, analysis.design) is Verdict.FAIL:
         reason = Reason.INCOMPATIBLE_SIGNATURE if mostly_refused(analysis) else Reason.CANARY_FAILED
         e = score(analysis.recent[-1].log_rollback)
-        text = f"{_compared(spec, analysis)}: E={e} after {analysis.evidence.canary.n} requests"
+        text = f"{_compared(world, spec, done.state, analysis)}: E={e} after {analysis.evidence.canary.n} requests"
         return reject(world, done, canary, reason, text)
     return _run_out(world, spec, done, canary)
 
@@ -76,7 +81,9 @@ def _run_out(world: World, spec: Spec, done: Transition, canary: Canary) -> Tran
         return done
     analysis = done.state.analysis
     heard = analysis is not None and (analysis.evidence.canary.n > 0 or has_unjudged(analysis))
-    counted = _compared(spec, analysis) if analysis and heard else "no request has reached the canary"
+    counted = (
+        _compared(world, spec, done.state, analysis) if analysis and heard else "no request has reached the canary"
+    )
     return reject(world, done, canary, Reason.INCONCLUSIVE, f"no verdict within maxDuration: {counted}")
 
 
@@ -99,14 +106,15 @@ _MISFITS: Final = {
 }
 
 
-def _compared(spec: Spec, analysis: AnalysisState) -> str:
+def _compared(world: World, spec: Spec, state: State, analysis: AnalysisState) -> str:
     """`errors 9.1 % against 0.2 %`, and whether most were late, or requests that the canary would not even take."""
     rates = f"errors {_rate(analysis.evidence.canary)} against {_rate(analysis.evidence.stable)}"
     if mostly_refused(analysis):
         return f"{rates}, mostly requests that it refuses (4xx) and stable answers"
     if not mostly_late(analysis):
         return rates
-    left_out = ", and not in these rates: stable's pods, of an earlier image, do not count their own"
+    image = image_of(world, state.stable.revision) if state.stable else UNKNOWN_IMAGE
+    left_out = f", and not in these rates: stable's pods, of {image}, do not count their own"
     bound = f"{spec.canary_timeout.total_seconds():g}s"
     late = f"mostly late: no whole answer within spec.traffic.canaryTimeout ({bound})"
     return f"{rates}, {late}{left_out if has_unjudged(analysis) else ''}"

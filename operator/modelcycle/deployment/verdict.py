@@ -10,6 +10,7 @@ from modelcycle.api.conditions import Condition, Outcome
 from modelcycle.api.modeldeployment import DeploymentCondition, Spec
 from modelcycle.api.modeldeployment import DeploymentReason as Reason
 from modelcycle.api.rollout import Approval, Pause, Shadow, percent
+from modelcycle.deployment import unexported
 from modelcycle.deployment.approvals import is_approval_missing, why_not
 from modelcycle.deployment.counting import FIT_BOUND, CountsState, is_overdue
 from modelcycle.deployment.effects import altered
@@ -210,7 +211,11 @@ def _unapproved(world: World, spec: Spec, state: State, canary: Canary) -> Verdi
 
 
 def _evidence(world: World, spec: Spec, state: State) -> str:
-    """`no harm so far, about 310 more canary requests until promotion (6 min)`."""
+    """`no harm so far, about 310 more canary requests until promotion (6 min)`, and what is no evidence."""
+    return _so_far(world, spec, state) + unexported.said(world, state)
+
+
+def _so_far(world: World, spec: Spec, state: State) -> str:
     analysis = state.analysis
     if analysis is None or not analysis.evidence.canary.n:
         return f"no request has reached the canary yet{_unheard(world, spec, state)}"

@@ -1,11 +1,12 @@
 """Answers that come too late: a service slow in both arms keeps its canary, a slow canary goes, pods of an earlier image judge neither."""
 
 import json
+from typing import Any
 
 import pytest
 
 from fakes.canary_lab import started
-from fakes.deployment_lab import NAMESPACE, Lab, digest
+from fakes.deployment_lab import IMAGE, NAMESPACE, Lab, digest
 from modelcycle.deployment import analysis
 from modelcycle.engine.plan import Key
 
@@ -50,7 +51,7 @@ async def test_canary_whose_every_answer_is_late_is_off_at_once_and_the_message_
     await lab.run(seconds=30, until=lambda: lab.reason == "CanaryFailFast")
     assert (lab.reason, lab.serving, lab.arms.bad_answers) == ("CanaryFailFast", "a", 0)
     assert "mostly late: no whole answer within spec.traffic.canaryTimeout (0.25s)" in message(lab)
-    assert ("of an earlier image" in message(lab)) is earlier_image
+    assert (f"of image {IMAGE}, do not count their own" in message(lab)) is earlier_image
 
 
 async def test_canary_whose_pod_stood_still_for_one_look_is_not_off_at_once() -> None:
@@ -106,3 +107,29 @@ async def test_evidence_stored_by_an_earlier_operator_goes_on_with_its_pods() ->
     assert [(look.look.late, look.unjudged) for look in again.recent] == [
         (look.look.late, look.unjudged) for look in after.recent
     ]
+
+
+@pytest.mark.parametrize(("step", "reason"), [({"analysis": {}}, "CanaryInProgress"), ({"pause": {}}, "CanaryPaused")])
+async def test_a_rollout_under_way_says_what_pods_of_which_image_do_not_export(step: Any, reason: str) -> None:
+    lab = await started(rate=20, steps=[{"setWeight": 20}, step])
+    lab.arms.earlier_image = True
+    await lab.run(seconds=20, until=lambda: looks(lab) >= 3)
+    assert lab.reason == reason
+    assert message(lab).endswith(
+        f"; stable's pods, of image {IMAGE}, do not export late answers of their own and the form of their answers:"
+        " no evidence in this rollout"
+    )
+
+
+async def test_a_rollout_of_pods_that_export_everything_says_nothing_of_it() -> None:
+    lab = await started()
+    await lab.run(seconds=20, until=lambda: looks(lab) >= 3)
+    assert "do not export" not in message(lab)
+
+
+async def test_the_image_is_the_one_of_the_pods_and_not_of_the_settings_by_now() -> None:
+    lab = await started()
+    lab.arms.earlier_image = True
+    lab.serving_image = "registry.example/serving:next"
+    await lab.run(seconds=20, until=lambda: looks(lab) >= 3)
+    assert f"of image {IMAGE}, do not export" in message(lab)

@@ -135,6 +135,10 @@ async def test_a_pause_waits_on_for_its_person_and_ends_by_a_request(release: st
     answered = lab.status["requests"]
     await lab.run(seconds=120)
     assert (lab.reason, lab.status["canary"]["step"], lab.status["requests"]) == ("CanaryPaused", 2, answered)
+    (stable,) = {template["spec"]["containers"][0]["image"] for template in templates(lab).values()}
+    ready = lab.condition("Ready")
+    assert ready is not None
+    assert f"; stable's pods, of image {stable}, do not export late answers of their own" in ready["message"]
     request = {"id": "go", "verb": "Promote", "digest": digest("b"), "by": "ada"}
     lab.kube.edit(
         kinds.MODEL_DEPLOYMENT, NAMESPACE, NAME, lambda body: body["spec"].setdefault("requests", []).append(request)
