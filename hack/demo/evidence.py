@@ -22,7 +22,7 @@ class Arm:
 
 @dataclass(frozen=True, slots=True)
 class Look:
-    """One entry of the history: time as ISO 8601, totals so far, E and P."""
+    """What the last look came to: time as ISO 8601, totals so far, E and P."""
 
     at: str
     canary: Arm
@@ -49,7 +49,7 @@ class Evidence:
     needed: int | None
     eta: str
     verdict: str
-    history: tuple[Look, ...]
+    look: Look | None
 
 
 def read(obj: Mapping[str, Any]) -> Evidence | None:
@@ -74,7 +74,7 @@ def read(obj: Mapping[str, Any]) -> Evidence | None:
         needed=int(metric["needed"]) if "needed" in metric else None,
         eta=str(metric.get("eta", "")),
         verdict=str(metric.get("verdict", "")),
-        history=tuple(_look(each) for each in metric.get("history", analysis.get("history", ()))),
+        look=_look(str(analysis.get("lastLookAt", "")), metric),
     )
 
 
@@ -114,5 +114,6 @@ def _arm(raw: Mapping[str, Any]) -> Arm:
     return Arm(int(raw["n"]), int(raw["events"]))
 
 
-def _look(raw: Mapping[str, Any]) -> Look:
-    return Look(str(raw["at"]), _arm(raw["canary"]), _arm(raw["stable"]), float(raw["rollback"]), float(raw["promote"]))
+def _look(at: str, metric: Mapping[str, Any]) -> Look | None:
+    scores = (float(metric["evidence"][name]) for name in ("rollback", "promote"))
+    return Look(at, _arm(metric["canary"]), _arm(metric["stable"]), *scores) if at else None

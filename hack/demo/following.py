@@ -81,7 +81,8 @@ def note(story: Story, seen: Followed, obj: Mapping[str, Any]) -> None:
         seen.rollout = canary.get("rollout", seen.rollout)
     now = evidence.read(obj)
     if now is not None and now.rollout and now.rollout == seen.rollout:
-        seen.looks |= {look.at: look for look in now.history}
+        if now.look:
+            seen.looks[now.look.at] = now.look
         if seen.last is None or now.looks > seen.last.looks:
             story.say(evidence.line(now))
         seen.last = now

@@ -18,7 +18,10 @@ from fakes.faults import Crash, RaiseAt, Write, no_fault
 from fakes.memory_kube import MemoryKube
 from fakes.workloads import Behaviour, Workloads
 from modelcycle.api.rollout import Source
+from modelcycle.deployment import evidence_entries
+from modelcycle.deployment.analysis import AnalysisState
 from modelcycle.deployment.effects import DOOR_LINGER
+from modelcycle.deployment.manifests import evidence_name
 from modelcycle.deployment.reconciler import DeploymentReconciler
 from modelcycle.engine.executor import Executor, Outcome, Result
 from modelcycle.engine.plan import Emit, Key, Plan
@@ -211,6 +214,16 @@ class Lab:
         assert body is not None
         found: dict[str, Any] = body.get("status", {})
         return found
+
+    @property
+    def evidence_map(self) -> dict[str, Any] | None:
+        """The ConfigMap that keeps the evidence of a rollout."""
+        return self.kube.read(CONFIG_MAP, NAMESPACE, evidence_name(NAME, UID))
+
+    @property
+    def evidence(self) -> AnalysisState | None:
+        """The evidence that status names."""
+        return evidence_entries.read(self.status, (self.evidence_map or {}).get("data", {})).analysis
 
     def condition(self, kind: str) -> dict[str, Any] | None:
         return next((c for c in self.status.get("conditions", ()) if c["type"] == kind), None)

@@ -13,7 +13,8 @@ from modelcycle.api.fields import SpecError
 from modelcycle.api.rollout import parse_strategy
 from modelcycle.cli import views
 from modelcycle.cli.views import Metric, Object, columns, items, part, text
-from modelcycle.deployment.analysis import AnalysisState, LookRecord, from_plain, recent_looks, replay, score
+from modelcycle.deployment.analysis import AnalysisState, LookRecord, recent_looks, replay, score
+from modelcycle.deployment.evidence_entries import Found, read
 from modelcycle.stats.evidence import Design, Evidence, fail_fast, log_absolute, log_promote, log_rollback, observe
 
 CLOSE: Final = 1e-6
@@ -23,17 +24,27 @@ _SCORES: Final = ("E SO FAR", "P SO FAR", "VERDICT")
 _CAUSES: Final = ("refused", "rescued", "late")
 
 
-def lines(obj: Object, metric: Metric) -> tuple[str, ...]:
+def place(obj: Object) -> str:
+    """Name of the ConfigMap that keeps the evidence; "" where status has it, or there is none."""
+    return text(part(_analysis(obj), "stateRef"), "name")
+
+
+def found(obj: Object, config_map: Object | None) -> Found:
+    """The evidence, of the object itself or of the ConfigMap that it names."""
+    return read(part(obj, "status"), part(config_map or {}, "data"))
+
+
+def lines(obj: Object, metric: Metric, kept: Found) -> tuple[str, ...]:
     """What was counted, both scores, and at which bars they decide."""
-    raw = _analysis(obj)
-    state = from_plain(raw)
+    raw, state = _analysis(obj), kept.analysis
     counted = (
         f"{text(raw, 'looks') or '0'} looks, the last at {text(raw, 'lastLookAt') or '-'},"
         f" dispersion of stable's pods {text(raw, 'phi') or '1'}",
         f"canary: {metric.canary.rate} bad; stable: {metric.stable.rate} bad",
     )
     if state is None:
-        unread = "what this rollout asks of its evidence cannot be read in status.analysis.state: only stored scores are shown"
+        why = kept.problem or "its form in status.analysis.state is not known here"
+        unread = f"what this rollout asks of its evidence cannot be read: {why}; only stored scores are shown"
         scores: tuple[str, ...] = (
             f"E, evidence of harm: {metric.rollback.text}",
             f"P, evidence of no harm: {metric.promote.text}",
@@ -45,9 +56,9 @@ def lines(obj: Object, metric: Metric) -> tuple[str, ...]:
     return (*counted, *scores, *((more,) if metric.needed else ()))
 
 
-def looks(obj: Object) -> tuple[str, ...]:
+def looks(obj: Object, kept: Found) -> tuple[str, ...]:
     """The looks that are kept, oldest first, and both scores computed again from them."""
-    state = from_plain(_analysis(obj))
+    state = kept.analysis
     if state is None:
         history = items(_analysis(obj), "history")
         return columns([(*_HEAD, *_SCORES), *map(_stored, history)]) if history else ()
@@ -98,14 +109,14 @@ def _again(state: AnalysisState) -> tuple[str, ...]:
     earlier = state.evidence.looks - len(state.recent)
     if earlier:
         return (f"{earlier} earlier looks are part of the running scores and no longer listed", *sudden)
-    found = replay(state)
-    if found is None:
+    again = replay(state)
+    if again is None:
         unkept = "the operator that made these looks did not keep the dispersion of each"
         return (f"the running scores are as stored and cannot be computed again: {unkept}", *sudden)
-    design, last = state.design, found[-1]
+    design, last = state.design, again[-1]
     scores = f"E = {score(log_rollback(last))}, P = {score(log_promote(last, design))}"
     differs = "" if _is_same(last, state.evidence, design) else ": not what is stored, another release computed that"
-    return (f"computed again from all {len(found)} looks: {scores}{differs}", *sudden)
+    return (f"computed again from all {len(again)} looks: {scores}{differs}", *sudden)
 
 
 def _is_same(one: Evidence, other: Evidence, design: Design) -> bool:

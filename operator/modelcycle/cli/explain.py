@@ -3,13 +3,16 @@
 Owns the words; nothing is decided here. The figures of a rollout are those of `evidence`.
 """
 
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
+from functools import partial
 from typing import Any
 
 from modelcycle.api.fields import SpecError
 from modelcycle.api.rollout import Analysis, Pause, SetWeight, Shadow, Step, parse_strategy, percent
 from modelcycle.cli import advice, evidence, views
 from modelcycle.cli.views import Object, columns, items, part, short, text
+from modelcycle.deployment.evidence_entries import Found
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,15 +40,27 @@ class Explanation:
         return asdict(self)
 
 
-def explain(obj: Object, operator: str = "") -> Explanation:
-    """Explain an object of any of the three kinds. `operator`: that it does not answer, or ""."""
+def explain(obj: Object, operator: str = "", kept: Found | None = None) -> Explanation:
+    """Explain an object of any of the three kinds.
+
+    `operator`: that it does not answer, or "". `kept`: the evidence of a rollout, where it was read; by default what status has of it.
+    """
     state = views.common(obj)
     answered = "answered" if state.is_observed else "NOT answered by the operator yet"
     generation = obj["metadata"].get("generation", "?")
     title = f"{state.kind} {state.namespace}/{state.name}, generation {generation}, {answered}"
-    about = {"ModelDeployment": _deployment, "Experiment": _experiment, "DriftMonitor": _monitor}[state.kind]
+    about: Mapping[str, Callable[[Object], list[Section]]] = {
+        "ModelDeployment": partial(_deployment, kept),
+        "Experiment": _experiment,
+        "DriftMonitor": _monitor,
+    }
     silent = Section("The operator does not answer", (operator,) if operator else ())
-    sections = [silent, _conditions(state), *about(obj), Section("What would make it go on", advice.steps(obj))]
+    sections = [
+        silent,
+        _conditions(state),
+        *about[state.kind](obj),
+        Section("What would make it go on", advice.steps(obj)),
+    ]
     return Explanation(title, tuple(section for section in sections if section.lines))
 
 
@@ -58,15 +73,18 @@ def _conditions(state: views.Common) -> Section:
     return Section("Conditions", tuple(lines))
 
 
-def _deployment(obj: Object) -> list[Section]:
+def _deployment(found: Found | None, obj: Object) -> list[Section]:
     status = part(obj, "status")
+    kept = found or evidence.found(obj, None)
     return [
         Section("Revisions", tuple(_revisions(obj))),
         *(
-            Section(f"Evidence on {metric.name}: {metric.verdict}", evidence.lines(obj, metric))
+            Section(f"Evidence on {metric.name}: {metric.verdict}", evidence.lines(obj, metric, kept))
             for metric in views.metrics(obj)
         ),
-        Section("Last looks, each judged alone from its own counts, beside the running scores", evidence.looks(obj)),
+        Section(
+            "Last looks, each judged alone from its own counts, beside the running scores", evidence.looks(obj, kept)
+        ),
         Section("Rejected", tuple(_rejection(r) for r in items(status, "rejected"))),
         Section("Commands", tuple(_commands(obj))),
     ]

@@ -37,6 +37,7 @@ from modelcycle.cli.views import Entry
 
 if TYPE_CHECKING:
     from modelcycle.cli.status import Overview
+    from modelcycle.deployment.evidence_entries import Found
 
 ANSWER_SECONDS: Final = 10.0
 """How long a verb waits for the operator by default."""
@@ -110,6 +111,19 @@ def _silence(kubectl: Kubectl, objects: Sequence[views.Object]) -> str:
     return silence(objects, pods, datetime.now(UTC))
 
 
+def _evidence(kubectl: Kubectl, obj: views.Object) -> "Found":
+    """The evidence of a rollout, or why it cannot be read here."""
+    from modelcycle.cli import evidence
+    from modelcycle.deployment.evidence_entries import Found
+
+    name = evidence.place(obj)
+    try:
+        config_map = kubectl.get("configmap", obj["metadata"]["namespace"], name) if name else None
+    except KubectlError as error:
+        return Found(problem=f"ConfigMap {name}: {error}")
+    return evidence.found(obj, config_map)
+
+
 def explain(
     what: Annotated[str, typer.Argument(help="NAME, or KIND/NAME such as experiment/scrap.", metavar="[KIND/]NAME")],
     *,
@@ -137,7 +151,7 @@ def explain(
         found = [kubectl.get(f"{kind}.modelcycle.dev", where, name) for kind in kinds]
         objects = [obj for obj in found if obj is not None]
         silent = _silence(kubectl, objects)
-        explanations = [words.explain(obj, silent) for obj in objects]
+        explanations = [words.explain(obj, silent, _evidence(kubectl, obj)) for obj in objects]
         if not explanations:
             raise Refusal(f"no {' or '.join(kinds)} {name} in namespace {where} (-n names another)")
         if output is Output.JSON:

@@ -53,6 +53,20 @@ def why_not(world: World, spec: Spec, state: State, canary: Canary) -> str:
     return f" (the approval by {last.by} is older than spec.approval.validFor, {hours:g} h)"
 
 
+def approver(state: State, canary: Canary) -> str:
+    """Who approved the rollout; else who ordered its promotion over the evidence; "" for nobody."""
+    approved = {item.by: None for item in _approvals(state, canary) if item.rollout == canary.rollout}
+    ordered = [
+        item.by
+        for item in state.executed
+        if canary.grounds is Grounds.PERSON
+        and item.verb == Verb.PROMOTE_FULL
+        and item.result is RequestResult.EXECUTED
+        and item.digest == canary.ref.digest
+    ]
+    return ", ".join(approved or ordered[-1:])
+
+
 def _approvals(state: State, canary: Canary) -> tuple[Executed, ...]:
     return tuple(
         item

@@ -13,6 +13,7 @@ from modelcycle.api.conditions import Outcome
 from modelcycle.api.modeldeployment import DeploymentReason as Reason
 from modelcycle.api.modeldeployment import Spec
 from modelcycle.api.rollout import Pause, SetWeight, Shadow
+from modelcycle.deployment import evidence_map
 from modelcycle.deployment.counting import FIT_BOUND
 from modelcycle.deployment.effects import altered, effects, lingers, shares
 from modelcycle.deployment.hold import hold
@@ -49,22 +50,36 @@ def decide(world: World) -> Plan:
         problem = world.target if isinstance(world.target, Unresolved) else None
         text = problem.message if problem else "the spec cannot be read"
         answer = Verdict(Outcome.STALLED, Reason.INVALID_SPEC, text)
-        return Plan(tuple(_write(world, Transition(world.state), answer)))
+        return Plan(tuple(_write(world, render(world, Transition(world.state), answer, {}))))
     done = step(world, world.spec)
     answer = verdict(world, world.spec, done)
     caused = effects(world, world.spec, done.state)
+    happened = (*_lost(world), *done.happened, *_repairs(world, caused))
+    known = done.state.analysis if done.state.analysis and done.state.analysis.evidence.looks else None
+    kept = evidence_map.write(world, known) if known else None
     actions: list[Action] = [
-        *_write(world, done, answer),
+        # Means nothing before status names it, so it is no effect.
+        *((kept,) if kept else ()),
+        *_write(world, render(world, done, answer, evidence_map.reference(world, known) if known else {})),
         *caused,
-        *(_emit(world, happening) for happening in (*done.happened, *_repairs(world, caused))),
+        *(_emit(world, happening) for happening in happened),
     ]
-    # Should the API server refuse the status: a share that was taken away is taken away all the same.
-    safety = shares(world, world.spec, done.state) if world.state.traffic.share > done.state.traffic.share else []
+    # Should the API server refuse the evidence's place, or the status: a share that was taken away is taken away all the same.
+    safety: list[Action] = []
+    if known and kept:
+        safety += _write(world, render(world, done, answer, evidence_map.inline(known)))
+    if world.state.traffic.share > done.state.traffic.share:
+        safety += shares(world, world.spec, done.state)
     return Plan(tuple(actions), _next_look(world, world.spec, done, answer), tuple(safety))
 
 
-def _write(world: World, done: Transition, answer: Verdict) -> Iterable[WriteStatus]:
-    wanted = render(world, done, answer)
+def _lost(world: World) -> Iterable[Happening]:
+    if world.evidence_problem:
+        note = f"{world.evidence_problem}: the evidence of this rollout begins again"
+        yield Happening("EvidenceLost", "Look", note, warning=True)
+
+
+def _write(world: World, wanted: Mapping[str, Any]) -> Iterable[WriteStatus]:
     if _in_order(wanted) == _in_order(world.raw_status):
         return
     yield WriteStatus(

@@ -63,6 +63,11 @@ def trust_name(owner: str, uid: str) -> str:
     return child_name(owner, uid, "trust")
 
 
+def evidence_name(owner: str, uid: str) -> str:
+    """Name of the ConfigMap that keeps the evidence of a rollout."""
+    return child_name(owner, uid, "evidence")
+
+
 def pod_labels(owner: str, revision: str) -> dict[str, str]:
     """Labels of a serving pod; the last two are the selectors."""
     return child_labels("server", LABEL_DEPLOYMENT, owner, {LABEL_REVISION: revision})
@@ -291,4 +296,14 @@ def trust_map(namespace: str, owner: str, uid: str, pem: str) -> Json:
             namespace, owner, uid, trust_name(owner, uid), child_labels("trust", LABEL_DEPLOYMENT, owner)
         ),
         "data": {layout.TRUST_FILE: pem},
+    }
+
+
+def evidence_map(namespace: str, owner: str, uid: str, entries: Mapping[str, str]) -> Json:
+    """The ConfigMap that keeps the evidence of a rollout."""
+    labels = child_labels("evidence", LABEL_DEPLOYMENT, owner)
+    return {
+        **_typed(CONFIG_MAP),
+        "metadata": _metadata(namespace, owner, uid, evidence_name(owner, uid), labels),
+        "data": dict(entries),
     }

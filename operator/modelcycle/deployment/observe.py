@@ -1,15 +1,15 @@
 """Every read a decision about a ModelDeployment needs, live from the API server. Owns the I/O; holds no decision.
 
-About eight requests: the object, its Deployments, ControllerRevisions, pods and Services by label, its trust copy, the trust ConfigMap,
-and the Experiment with its lineage when one is named. Objects that labels no longer find are looked up by name, so that an edited label
-loses nothing.
+About nine requests: the object, its Deployments, ControllerRevisions, pods and Services by label, its trust copy, its evidence, the trust
+ConfigMap, and the Experiment with its lineage when one is named. Objects that labels no longer find are looked up by name, so that an
+edited label loses nothing.
 """
 
 import asyncio
 import hashlib
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, Final
 
@@ -17,7 +17,7 @@ from modelcycle.api import policies
 from modelcycle.api.edition import edition_of
 from modelcycle.api.modeldeployment import DeploymentReason, Spec, SpecError, parse
 from modelcycle.api.rollout import Approval, Verb
-from modelcycle.deployment import manifests, status
+from modelcycle.deployment import evidence_entries, manifests, status
 from modelcycle.deployment.lineage import follow
 from modelcycle.deployment.resolve import resolve
 from modelcycle.deployment.revision import Target
@@ -88,6 +88,9 @@ async def observe(kube: Kube, settings: Settings, key: Key, now: datetime, read:
     if isinstance(target, Target):
         wanted.add(target.hash)
     children = await _Children.read(kube, key, metadata["uid"], wanted)
+    evidence = children.named(CONFIG_MAP, manifests.evidence_name(key.name, metadata["uid"]))
+    found = evidence_entries.read(raw_status, (evidence.body.get("data") or {}) if evidence else {})
+    state = state if newer else replace(state, analysis=found.analysis)
     trust = await kube.get(CONFIG_MAP, settings.operator_namespace, TRUST_CONFIG_MAP)
     reading = read(key, spec, state, frozenset(pod["metadata"]["uid"] for pod in children.pods if is_ready(pod)))
     deployments = [deployment_view(item) for item in children.ours(DEPLOYMENT)]
@@ -119,6 +122,8 @@ async def observe(kube: Kube, settings: Settings, key: Key, now: datetime, read:
         samples_problem=reading.problem,
         approvals_enforced=await _approvals_enforced(kube, spec),
         trust_map=children.named(CONFIG_MAP, manifests.trust_name(key.name, metadata["uid"])),
+        evidence_map=evidence,
+        evidence_problem=found.problem,
         foreign=children.foreign(),
     )
 
@@ -189,6 +194,7 @@ class _Children:
         )
         found = {DEPLOYMENT: listed[0], CONTROLLER_REVISION: listed[1], SERVICE: listed[3], CONFIG_MAP: []}
         names = [(SERVICE, key.name), (CONFIG_MAP, manifests.trust_name(key.name, uid))]
+        names += [(CONFIG_MAP, manifests.evidence_name(key.name, uid))]
         names += [(DEPLOYMENT, manifests.deployment_name(key.name, uid, item)) for item in sorted(wanted)]
         names += [(CONTROLLER_REVISION, manifests.revision_name(key.name, uid, item)) for item in sorted(wanted)]
         names += [(SERVICE, manifests.door_name(key.name, uid, item)) for item in sorted(wanted)]

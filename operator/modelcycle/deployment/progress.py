@@ -13,7 +13,7 @@ from typing import Final
 from modelcycle.api.modeldeployment import Spec
 from modelcycle.api.rollout import Analysis, OnInconclusive, Pause, SetWeight, Shadow, percent
 from modelcycle.api.steps_identity import is_hash_of, steps_hash
-from modelcycle.deployment.approvals import is_approval_missing
+from modelcycle.deployment.approvals import approver, is_approval_missing
 from modelcycle.deployment.counting import Fit, fit, is_fit_settled, is_overdue, is_read, is_read_since
 from modelcycle.deployment.intent import ALL, rollout_id
 from modelcycle.deployment.resize import is_resize
@@ -241,7 +241,8 @@ def _promote(world: World, spec: Spec, done: Transition, canary: Canary) -> Tran
     # An unfinished move still has the Service on the revision before: that one, not the never-served stable, is what retires.
     unfinished = state.retiring if state.retiring and state.retiring.moved_at is None else None
     leaving = unfinished or (Retiring(old) if old else None)
-    entry = Promotion(old.digest if old else "", new.digest, new.number, world.now, canary.grounds.value)
+    before, who = old.digest if old else "", approver(state, canary)
+    entry = Promotion(before, new.digest, new.number, world.now, canary.grounds.value, new.uri, who)
     intent = state.traffic
     if old is not None and intent.share == ALL:
         intent = intent.changed(world.now, close=True)

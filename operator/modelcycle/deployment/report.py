@@ -11,7 +11,7 @@ from modelcycle.api.conditions import timestamp
 from modelcycle.api.modeldeployment import Spec
 from modelcycle.api.rollout import percent
 from modelcycle.deployment import status
-from modelcycle.deployment.analysis import ERRORS, AnalysisState, LookRecord, score, state_text
+from modelcycle.deployment.analysis import ERRORS, AnalysisState, score
 from modelcycle.deployment.forecast import duration, remaining
 from modelcycle.deployment.manifests import service_url
 from modelcycle.deployment.routing import router
@@ -25,8 +25,8 @@ from modelcycle.stats.evidence import Counts
 NONE: Final = "-"
 
 
-def render(world: World, done: Transition, answer: Verdict) -> dict[str, Any]:
-    """`.status`."""
+def render(world: World, done: Transition, answer: Verdict, place: Mapping[str, Any]) -> dict[str, Any]:
+    """`.status`. `place` is the field that says where the evidence is kept."""
     spec, state = world.spec, done.state
     fields = status.render(state, world.ready)
     if spec is None:
@@ -37,7 +37,7 @@ def render(world: World, done: Transition, answer: Verdict) -> dict[str, Any]:
             "weight": _weight(world, spec, state),
         }
     if spec is not None and state.analysis and state.analysis.evidence.looks:
-        fields["analysis"] = _analysis(done, state.analysis)
+        fields["analysis"] = {**_analysis(done, state.analysis), **place}
     return {
         **fields,
         "observedGeneration": world.generation,
@@ -88,8 +88,6 @@ def _analysis(done: Transition, analysis: AnalysisState) -> dict[str, Any]:
         "looks": analysis.evidence.looks,
         "phi": f"{analysis.dispersion.phi:.3g}",
         "metrics": [_metric(done, analysis)],
-        "history": [_look(item) for item in analysis.recent],
-        "state": state_text(analysis),
     }
     return fields | ({"lastLookAt": timestamp(analysis.last_look_at)} if analysis.last_look_at else {})
 
@@ -116,17 +114,6 @@ def _metric(done: Transition, analysis: AnalysisState) -> dict[str, Any]:
         return fields
     rate = analysis.rate
     return fields | {"needed": needed} | ({"eta": duration(needed / rate)} if rate else {})
-
-
-def _look(item: LookRecord) -> dict[str, Any]:
-    return {
-        "at": timestamp(item.at),
-        "canary": _counts(item.look.canary),
-        "stable": _counts(item.look.stable),
-        "rollback": score(item.log_rollback),
-        "promote": score(item.log_promote),
-        "verdict": item.verdict.value,
-    }
 
 
 def _counts(counts: Counts) -> Mapping[str, int]:

@@ -11,7 +11,6 @@ from typing import Any, Final
 
 from modelcycle.api.conditions import timestamp
 from modelcycle.api.edition import Edition, read_edition, write_edition
-from modelcycle.deployment import analysis as analyses
 from modelcycle.deployment import commands
 from modelcycle.deployment import intent as intents
 from modelcycle.deployment.analysis import AnalysisState
@@ -124,6 +123,10 @@ class Promotion:
     revision: int
     at: datetime
     reason: str
+    uri: str = ""
+    """Where `to` is fetched from; "" in entries of an earlier operator."""
+    approver: str = ""
+    """Who approved the rollout, or ordered it over the evidence; "" where nobody had to."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,7 +152,7 @@ class State:
 
 
 def parse(status: Mapping[str, Any]) -> State:
-    """Read the state back. Unknown fields are ignored, a missing one takes its zero value."""
+    """Read the state back, without the evidence, which is kept apart. Unknown fields are ignored, a missing one takes its zero value."""
     canary, retiring = status.get("canary"), status.get("retiring")
     return State(
         stable=_ref(status["stable"]) if status.get("stable") else None,
@@ -158,7 +161,6 @@ def parse(status: Mapping[str, Any]) -> State:
         rejected=tuple(sorted(map(_rejection, status.get("rejected", ())), key=lambda item: item.at)),
         history=tuple(_promotion(item) for item in status.get("history", ())),
         traffic=intents.from_plain(status.get("traffic") or {}),
-        analysis=analyses.from_plain(status["analysis"]) if status.get("analysis") else None,
         executed=tuple(sorted(map(commands.from_plain, status.get("requests", ())), key=lambda e: (e.at, e.id))),
     )
 
@@ -229,6 +231,8 @@ def _promotion(raw: Mapping[str, Any]) -> Promotion:
         revision=raw.get("number", 0),
         at=optional_time(raw.get("at")) or _EPOCH,
         reason=raw.get("reason", ""),
+        uri=raw.get("uri", ""),
+        approver=raw.get("approver", ""),
     )
 
 
@@ -284,6 +288,7 @@ def _render_promotion(item: Promotion) -> dict[str, Any]:
         "number": item.revision,
         "at": timestamp(item.at),
         "reason": item.reason,
+        **{name: value for name, value in (("uri", item.uri), ("approver", item.approver)) if value},
     }
 
 

@@ -178,6 +178,9 @@ class World:
     approvals_enforced: bool = False
     """The admission policies that bind an approval to its author are in force."""
     trust_map: Child | None = None
+    evidence_map: Child | None = None
+    evidence_problem: str = ""
+    """Why the evidence that status names is not there."""
     foreign: tuple[Foreign, ...] = ()
 
     @property

@@ -116,6 +116,8 @@ class Executor:
 
     async def _in_any_case(self, run: "_Run", plan: Plan) -> None:
         for action in plan.even_if_refused:
+            if isinstance(action, WriteStatus) and run.has_written(action):
+                continue
             with contextlib.suppress(ApiError):
                 await run.act(action)
 
@@ -151,6 +153,10 @@ class _Run:
             case AnnotatePods(namespace, key, pods):
                 await self._annotate(namespace, key, pods)
 
+    def has_written(self, action: WriteStatus) -> bool:
+        """Whether this pass wrote the status of that object."""
+        return _place(action) in self._written
+
     async def _annotate(self, namespace: str, key: str, pods: tuple[PodAnnotation, ...]) -> None:
         gate = asyncio.Semaphore(ANNOTATED_AT_ONCE)
 
@@ -166,7 +172,7 @@ class _Run:
                 raise outcome
 
     async def _write_status(self, action: WriteStatus) -> None:
-        place = (action.kind.plural, action.namespace, action.name)
+        place = _place(action)
         last = self._written.get(place, _Written(action.resource_version, action.previous))
         if action.status == last.status:
             return
@@ -174,6 +180,10 @@ class _Run:
             action.kind, action.namespace, action.name, action.status, last.resource_version
         )
         self._written[place] = _Written(written["metadata"]["resourceVersion"], action.status)
+
+
+def _place(action: WriteStatus) -> tuple[str, str, str]:
+    return (action.kind.plural, action.namespace, action.name)
 
 
 def _namespace(body: Mapping[str, Any]) -> str:

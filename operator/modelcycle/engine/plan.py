@@ -131,4 +131,5 @@ class Plan:
     actions: tuple[Action, ...] = ()
     requeue_after: float | None = None
     even_if_refused: tuple[Action, ...] = ()
-    """Actions of this plan that are done even when the API server refuses a write before them: taking requests off a bad revision."""
+    """Actions of this plan that are done even when the API server refuses a write before them: taking requests off a bad revision, or a
+    status that does without what could not be written. A status is left out where one was written."""

@@ -8,14 +8,16 @@ import pytest
 from fakes import released
 from fakes.canary_lab import canary_spec, in_progress, started
 from fakes.deployment_lab import NAMESPACE, Lab, digest
+from modelcycle.cli.evidence import found
 from modelcycle.cli.explain import explain
+from modelcycle.deployment.analysis import state_text
 from modelcycle.kube import kinds
 from unit.cli.test_views import state as stored_state
 
 
 def told(lab: Lab) -> str:
     (body,) = lab.kube.find(kinds.MODEL_DEPLOYMENT, NAMESPACE)
-    return explain(body).as_text()
+    return explain(body, kept=found(body, lab.evidence_map)).as_text()
 
 
 def scores(lab: Lab) -> tuple[str, str]:
@@ -77,13 +79,25 @@ def test_looks_of_an_earlier_release_are_shown_as_stored_and_said_to_be_beyond_r
 
 async def test_a_rollout_that_an_earlier_operator_began_is_not_recomputed_from_a_part_of_its_looks() -> None:
     lab = await looked()
+    known = lab.evidence
+    assert known is not None
     (body,) = lab.kube.find(kinds.MODEL_DEPLOYMENT, NAMESPACE)
-    state = json.loads(body["status"]["analysis"]["state"])
+    state = json.loads(state_text(known))
     state["recent"][0] = state["recent"][0][:10]
-    body["status"]["analysis"]["state"] = json.dumps(state)
+    body["status"]["analysis"] = {"rollout": known.rollout, "state": json.dumps(state)}
     text = explain(body).as_text()
     assert "computed again from" not in text
     assert "cannot be computed again" in text
+
+
+async def test_explain_says_why_evidence_cannot_be_read_and_shows_the_scores() -> None:
+    lab = await looked()
+    (body,) = lab.kube.find(kinds.MODEL_DEPLOYMENT, NAMESPACE)
+    e, _ = scores(lab)
+    text = explain(body).as_text()
+    assert "of ConfigMap scrap-" in text
+    assert "is gone; only stored scores are shown" in text
+    assert f"E, evidence of harm: {e} of 50" in text
 
 
 def test_scores_that_other_formulas_gave_are_not_passed_off_as_equal() -> None:

@@ -25,16 +25,7 @@ STATUS: dict[str, Any] = {
                 "eta": "8s",
             }
         ],
-        "history": [
-            {
-                "at": "2026-11-25T10:00:00Z",
-                "canary": {"n": 60, "events": 0},
-                "stable": {"n": 240, "events": 1},
-                "rollback": "0.9",
-                "promote": "1.4",
-                "verdict": "Continue",
-            }
-        ],
+        "lastLookAt": "2026-11-25T10:00:00Z",
     },
 }
 
@@ -42,7 +33,8 @@ STATUS: dict[str, Any] = {
 def test_status_becomes_one_line_with_counts_bars_and_what_is_missing() -> None:
     seen = evidence.read({"status": STATUS})
     assert seen is not None
-    assert (seen.canary, seen.stable, seen.needed, len(seen.history)) == (Arm(180, 1), Arm(720, 2), 240, 1)
+    assert (seen.canary, seen.stable, seen.needed) == (Arm(180, 1), Arm(720, 2), 240)
+    assert seen.look == evidence.Look("2026-11-25T10:00:00Z", Arm(180, 1), Arm(720, 2), 0.41, 2.3)
     line = evidence.line(seen)
     for part in (" 20 %", "new  180, 1 bad", "old   720, 2 bad", "0.4/100", "2.3/20", "240 more, 8s"):
         assert part in line

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from fakes.canary_lab import approve, canary_spec
-from fakes.deployment_lab import NAME, NAMESPACE, Lab, digest
+from fakes.deployment_lab import NAME, NAMESPACE, Lab, digest, model
 from modelcycle.api.fields import SpecError
 from modelcycle.api.rollout import UserRequest, Verb, parse_valid_for
 from modelcycle.deployment import commands
@@ -186,3 +186,24 @@ def forget_rollouts(lab: Lab) -> None:
     older = [{name: value for name, value in entry.items() if name != "rollout"} for entry in status["requests"]]
     assert older != status["requests"]
     lab.kube.set_status(MODEL_DEPLOYMENT, NAMESPACE, NAME, {**status, "requests": older})
+
+
+async def test_history_says_where_a_model_came_from_and_who_approved_it() -> None:
+    lab = await serving()
+    lab.apply(**asking("b", "b1"))
+    await lab.run(seconds=300, until=lambda: lab.serving == "b")
+    wanted = [(model(letter)["uri"], "ada") for letter in "ab"]
+    assert [(entry["uri"], entry["approver"]) for entry in lab.status["history"]] == wanted
+
+
+async def test_history_says_who_ordered_a_promotion_where_nobody_had_to_approve() -> None:
+    lab = Lab()
+    lab.apply(**canary_spec("a"))
+    await lab.run(seconds=20)
+    order = {"id": "f", "verb": "PromoteFull", "digest": digest("b"), "by": "bert", "reason": "agreed with the line"}
+    lab.apply(**canary_spec("b", requests=[order]))
+    await lab.run(seconds=60, until=lambda: lab.serving == "b")
+    assert [(entry["reason"], entry.get("approver")) for entry in lab.status["history"]] == [
+        ("Ready", None),
+        ("PromoteFull", "bert"),
+    ]

@@ -114,8 +114,9 @@ async def test_a_canary_goes_on_in_its_step_with_its_evidence_and_is_promoted(re
         canary[k] for k in ("rollout", "startedAt", "stage")
     ]
     assert now["step"] >= canary["step"] > 0
-    state = analysis.from_plain(lab.status["analysis"])
+    state = lab.evidence
     assert state is not None
+    assert "state" not in lab.status["analysis"]
     assert sum(t.canary.n for t in state.tallies) > sum(t[2] for t in before["tallies"])
     await lab.run(seconds=3600, until=lambda: lab.reason == "Serving")
     assert (lab.serving, lab.arms.bad_answers) == ("b", 0)

@@ -1,0 +1,49 @@
+"""Where the evidence of a rollout is kept: a ConfigMap of our own, one entry for each version; status names the entry that counts. Pure.
+
+Owns what is written there and which entries stay. What an entry must be to count is in `evidence_entries`.
+"""
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+from modelcycle.deployment.analysis import AnalysisState, state_text
+from modelcycle.deployment.evidence_entries import entry_name, named
+from modelcycle.deployment.manifests import evidence_map, evidence_name
+from modelcycle.deployment.world import World
+from modelcycle.engine.plan import Apply, Create
+from modelcycle.kube.kinds import CONFIG_MAP
+
+UNNAMED: Final = 2
+"""Entries that stay although status does not name them: another operator may be about to."""
+
+
+def reference(world: World, analysis: AnalysisState) -> dict[str, Any]:
+    """The field of `status.analysis` that names the evidence; the evidence itself where the ConfigMap is not ours to write."""
+    name = evidence_name(world.name, world.uid)
+    if any(item.kind == CONFIG_MAP.kind and item.name == name for item in world.foreign):
+        return inline(analysis)
+    return {"stateRef": {"name": name, "key": entry_name(analysis)}}
+
+
+def inline(analysis: AnalysisState) -> dict[str, Any]:
+    """The evidence itself as a field of `status.analysis`: where it goes when the ConfigMap cannot be written."""
+    return {"state": state_text(analysis)}
+
+
+def write(world: World, analysis: AnalysisState) -> Create | Apply | None:
+    """Keep this evidence, before status names it; None where it is kept already.
+
+    On the resourceVersion that was read, so that of two operators at once one is refused, and none removes what the other just wrote.
+    """
+    live, new = world.evidence_map, entry_name(analysis)
+    entries: Mapping[str, str] = (live.body.get("data") or {}) if live else {}
+    if new in entries or "stateRef" not in reference(world, analysis):
+        return None
+    current = named(world.raw_status)
+    others = sorted(key for key in entries if key != current)[-UNNAMED:]
+    kept = {key: entries[key] for key in (current, *others) if key in entries}
+    body = evidence_map(world.namespace, world.name, world.uid, kept | {new: state_text(analysis)})
+    if live is None:
+        return Create(CONFIG_MAP, body)
+    metadata = {**body["metadata"], "resourceVersion": live.body["metadata"]["resourceVersion"]}
+    return Apply(CONFIG_MAP, {**body, "metadata": metadata}, live.uid)
