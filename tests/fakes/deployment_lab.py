@@ -250,9 +250,12 @@ class Lab:
         return {by_hash[h]: d["spec"]["replicas"] for h, d in pairs if h in by_hash}
 
     def end_state(self) -> dict[str, Any]:
-        """What must be the same whatever happened on the way: children without history, and the words of the status."""
+        """What must be the same whatever happened on the way: children without history and evidence, and the words of the status."""
         bodies = [
-            (kind, body) for kind in (SERVICE, DEPLOYMENT, CONFIG_MAP) for body in self.kube.find(kind, NAMESPACE)
+            (kind, body)
+            for kind in (SERVICE, DEPLOYMENT, CONFIG_MAP)
+            for body in self.kube.find(kind, NAMESPACE)
+            if body["metadata"]["name"] != evidence_name(NAME, UID)
         ]
         children = {
             f"{kind.kind}/{body['metadata']['name']}": body.get("spec") or body.get("data")
