@@ -75,7 +75,8 @@ def decide(world: World) -> Plan:
 
 def _lost(world: World) -> Iterable[Happening]:
     if world.evidence_problem:
-        note = f"{world.evidence_problem}: the evidence of this rollout begins again"
+        what = "the evidence of this rollout begins again" if world.state.canary else "the last rollout's is lost"
+        note = f"evidence: {world.evidence_problem}: {what}"
         yield Happening("EvidenceLost", "Look", note, warning=True)
 
 
