@@ -12,15 +12,25 @@ from typing import Any, Final, TypeVar
 E = TypeVar("E", bound=StrEnum)
 
 
+SHOWN: Final = 60
+"""Characters of a wrong value that a message shows."""
+
+
 class SpecError(ValueError):
     """A field of the spec cannot be used; the text starts with the field's path."""
+
+
+def shown(value: object) -> str:
+    """A wrong value as messages show it."""
+    text = repr(value)
+    return text if len(text) <= SHOWN else f"{text[: SHOWN - 3]}..."
 
 
 def mapping(parent: Mapping[str, Any], path: str, name: str) -> Mapping[str, Any]:
     """The object at `name`, empty when absent."""
     value = parent.get(name, {})
     if not isinstance(value, Mapping):
-        raise SpecError(f"{path}.{name}: expected an object")
+        raise SpecError(f"{path}.{name}: {shown(value)} is not an object")
     return value
 
 
@@ -28,7 +38,7 @@ def text(parent: Mapping[str, Any], path: str, name: str) -> str | None:
     """The text at `name`, None when absent."""
     value = parent.get(name)
     if value is not None and (not isinstance(value, str) or not value):
-        raise SpecError(f"{path}.{name}: expected text")
+        raise SpecError(f"{path}.{name}: {shown(value)} is not text, or empty")
     return value
 
 
@@ -37,7 +47,7 @@ def choice(parent: Mapping[str, Any], path: str, name: str, allowed: type[E], de
     value = parent.get(name, default)
     found = next((member for member in allowed if member.value == value), None)
     if found is None:
-        said = "required" if value is None else f"{value!r} is unknown"
+        said = "required" if value is None else f"{shown(value)} is unknown"
         raise SpecError(f"{path}.{name}: {said}, expected one of {', '.join(allowed)}")
     return found
 
@@ -46,7 +56,7 @@ def integer(parent: Mapping[str, Any], path: str, name: str, default: int) -> in
     """The whole number of 0 or more at `name`."""
     value = parent.get(name, default)
     if not isinstance(value, int) or isinstance(value, bool) or value < 0:
-        raise SpecError(f"{path}.{name}: expected a whole number of 0 or more")
+        raise SpecError(f"{path}.{name}: {shown(value)} is not a whole number of 0 or more")
     return value
 
 
@@ -59,7 +69,7 @@ def duration(path: str, value: object, default: timedelta) -> timedelta:
         return default
     match = _DURATION.match(value) if isinstance(value, str) else None
     if match is None or not value:
-        raise SpecError(f"{path}: {value!r} is not a duration such as 30s, 10m or 1h30m")
+        raise SpecError(f"{path}: {shown(value)} is not a duration such as 30s, 10m or 1h30m")
     hours, minutes, seconds = (int(group or 0) for group in match.groups())
     return timedelta(hours=hours, minutes=minutes, seconds=seconds)
 
@@ -70,7 +80,7 @@ def short_duration(path: str, value: object, default: timedelta) -> timedelta:
         return default
     match = re.fullmatch(r"(\d{1,5})(ms|s)", value) if isinstance(value, str) else None
     if match is None:
-        raise SpecError(f"{path}: {value!r} is not a duration such as 1s or 250ms")
+        raise SpecError(f"{path}: {shown(value)} is not a duration such as 1s or 250ms")
     number = int(match.group(1))
     return timedelta(seconds=number) if match.group(2) == "s" else timedelta(milliseconds=number)
 
@@ -82,9 +92,11 @@ def decimal(parent: Mapping[str, Any], path: str, name: str, default: float, low
         return default
     written = str(value) if isinstance(value, int | str) and not isinstance(value, bool) else ""
     if not re.fullmatch(r"\d{1,6}(\.\d{1,8})?", written):
-        raise SpecError(f'{path}.{name}: {value!r} is not a whole number or a quoted decimal such as "{default:g}"')
+        raise SpecError(
+            f'{path}.{name}: {shown(value)} is not a whole number or a quoted decimal such as "{default:g}"'
+        )
     if not low <= float(written) <= high:
-        raise SpecError(f"{path}.{name}: {value!r} is not within {low:g} and {high:g}")
+        raise SpecError(f"{path}.{name}: {shown(value)} is not within {low:g} and {high:g}")
     return float(written)
 
 

@@ -11,7 +11,7 @@ from enum import StrEnum
 from typing import Any, Final
 
 from modelcycle.api import rollout
-from modelcycle.api.fields import SpecError, choice, duration, integer, mapping, short_duration, text
+from modelcycle.api.fields import SpecError, choice, duration, integer, mapping, short_duration, shown, text
 from modelcycle.api.rollout import DEFAULT_STRATEGY, Approval, CanaryStrategy, UserRequest
 
 __all__ = ["DeploymentCondition", "DeploymentReason", "ModelSource", "Provider", "Server", "Spec", "SpecError", "parse"]
@@ -245,7 +245,7 @@ def _source(model: Mapping[str, Any]) -> ModelSource:
     if (uri is None) != (digest is None):
         raise SpecError("spec.model.digest: uri and digest go together")
     if digest is not None and not re.fullmatch(r"sha256:[0-9a-f]{64}", digest):
-        raise SpecError("spec.model.digest: expected sha256:<64 hex digits>")
+        raise SpecError(f"spec.model.digest: {shown(digest)} is not sha256:<64 hex digits>")
     secret = text(mapping(model, "spec.model", "secretRef"), "spec.model.secretRef", "name")
     return ModelSource(uri, digest, experiment, secret)
 
@@ -253,7 +253,7 @@ def _source(model: Mapping[str, Any]) -> ModelSource:
 def _header(sticky: Mapping[str, Any], path: str) -> str:
     name = text(sticky, path, "header")
     if name is not None and not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9-]{0,62}", name):
-        raise SpecError(f"{path}.header: expected the name of a request header, of letters, digits and dashes")
+        raise SpecError(f"{path}.header: {shown(name)} is no name of a request header, of letters, digits and dashes")
     if sticky and name is None:
         raise SpecError(f"{path}.header: required")
     return (name or "").lower()

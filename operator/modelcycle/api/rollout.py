@@ -10,7 +10,7 @@ from datetime import timedelta
 from enum import StrEnum
 from typing import Any, Final
 
-from modelcycle.api.fields import SpecError, choice, decimal, duration, mapping, text
+from modelcycle.api.fields import SpecError, choice, decimal, duration, mapping, shown, text
 from modelcycle_bundle.traffic import SHARE_DENOMINATOR
 
 DEFAULT_INTERVAL: Final = timedelta(seconds=2)
@@ -152,7 +152,7 @@ def parse_strategy(canary: Mapping[str, Any]) -> CanaryStrategy:
     if steps is None:
         return CanaryStrategy(analysis=_analysis(mapping(canary, path, "analysis")))
     if not isinstance(steps, Sequence) or isinstance(steps, str):
-        raise SpecError(f"{path}.steps: expected a list")
+        raise SpecError(f"{path}.steps: {shown(steps)} is not a list")
     parsed = tuple(_step(raw, f"{path}.steps[{at}]") for at, raw in enumerate(steps))
     first = next((at for at, step in enumerate(parsed) if isinstance(step, Analysis)), None)
     if first is not None and not any(isinstance(step, SetWeight) and step.share for step in parsed[:first]):
@@ -181,7 +181,7 @@ def parse_valid_for(approval: Mapping[str, Any]) -> timedelta:
 def parse_requests(raw: object) -> tuple[UserRequest, ...]:
     """Read `spec.requests`. Raises SpecError."""
     if not isinstance(raw, Sequence) or isinstance(raw, str):
-        raise SpecError("spec.requests: expected a list")
+        raise SpecError(f"spec.requests: {shown(raw)} is not a list")
     return tuple(_request(item, f"spec.requests[{at}]") for at, item in enumerate(raw))
 
 
@@ -215,7 +215,7 @@ def _shadow(raw: Mapping[str, Any], path: str) -> Shadow:
 def _weight(raw: object, path: str) -> int:
     match = _WEIGHT.match(str(raw)) if isinstance(raw, int | str) and not isinstance(raw, bool) else None
     if match is None:
-        raise SpecError(f"{path}: {raw!r} is not a percentage from 0 to 100 in steps of 0.01")
+        raise SpecError(f"{path}: {shown(raw)} is not a percentage from 0 to 100 in steps of 0.01")
     return round(float(match.group(1)) * SHARE_DENOMINATOR / 100)
 
 
@@ -223,11 +223,11 @@ def _analysis(raw: Mapping[str, Any]) -> AnalysisSpec:
     path = "spec.strategy.canary.analysis"
     metrics = raw.get("metrics", ())
     if not isinstance(metrics, Sequence) or isinstance(metrics, str):
-        raise SpecError(f"{path}.metrics: expected a list")
+        raise SpecError(f"{path}.metrics: {shown(metrics)} is not a list")
     errors: Mapping[str, Any] = {}
     for at, metric in enumerate(metrics):
         if not isinstance(metric, Mapping):
-            raise SpecError(f"{path}.metrics[{at}]: expected an object")
+            raise SpecError(f"{path}.metrics[{at}]: {shown(metric)} is not an object")
         if choice(metric, f"{path}.metrics[{at}]", "name", Metric) is Metric.ERRORS:
             errors = metric
     return AnalysisSpec(
@@ -244,7 +244,7 @@ def _analysis(raw: Mapping[str, Any]) -> AnalysisSpec:
 
 def _request(raw: object, path: str) -> UserRequest:
     if not isinstance(raw, Mapping):
-        raise SpecError(f"{path}: expected an object")
+        raise SpecError(f"{path}: {shown(raw)} is not an object")
     return UserRequest(
         id=text(raw, path, "id") or "",
         verb=choice(raw, path, "verb", Verb),

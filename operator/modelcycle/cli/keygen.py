@@ -12,7 +12,7 @@ from typing import Any, Final
 
 import yaml
 
-from modelcycle.cli.kubectl import Existing, Kubectl, Missing, NotAllowed, Outdated
+from modelcycle.cli.kubectl import Existing, Kubectl, Missing, NotAllowed, on_latest
 from modelcycle_bundle import layout
 
 SECRET: Final = "modelcycle-signing-key"
@@ -20,8 +20,6 @@ OPERATOR_NAMESPACE: Final = "modelcycle-system"
 TRUST: Final = "modelcycle-trust"
 MANAGER: Final = "modelcycle-keygen"
 """Field manager of trust entries."""
-ATTEMPTS: Final = 8
-"""Writes that are tried while others write the same ConfigMap."""
 _LABELS: Final = {"app.kubernetes.io/name": "modelcycle"}
 
 
@@ -104,21 +102,20 @@ def _unusable(place: Place, why: str) -> KeygenError:
 
 def _ensure_trust(kubectl: Kubectl, place: Place, public_pem: str, say: Callable[[str], None]) -> None:
     where = f"configmap/{TRUST} in namespace {place.operator_namespace}"
+    is_new = on_latest(lambda: _add_trust(kubectl, place, public_pem, where))
+    say(f"{where} {'now' if is_new else 'already'} trusts it for namespace {place.namespace}")
+
+
+def _add_trust(kubectl: Kubectl, place: Place, public_pem: str, where: str) -> bool:
+    """Whether it had to be written. Raises TrustNotWritten, and Existing or Outdated when somebody else wrote meanwhile."""
     text = public_pem
     try:
-        for attempt in range(1, ATTEMPTS + 1):
-            found = kubectl.get("configmap", place.operator_namespace, TRUST)
-            trusted = str(((found or {}).get("data") or {}).get(place.namespace, ""))
-            if _holds(trusted, public_pem):
-                say(f"{where} already trusts it for namespace {place.namespace}")
-                return
-            text = "\n".join(part.strip() for part in (trusted, public_pem) if part.strip()) + "\n"
-            try:
-                _write_trust(kubectl, place, found, text)
-                break
-            except (Existing, Outdated):
-                if attempt == ATTEMPTS:
-                    raise
+        found = kubectl.get("configmap", place.operator_namespace, TRUST)
+        trusted = str(((found or {}).get("data") or {}).get(place.namespace, ""))
+        if _holds(trusted, public_pem):
+            return False
+        text = "\n".join(part.strip() for part in (trusted, public_pem) if part.strip()) + "\n"
+        _write_trust(kubectl, place, found, text)
     except NotAllowed as error:
         raise TrustNotWritten(
             f"you may not write {where}. Ask an admin to add this entry with kubectl patch configmap {TRUST}"
@@ -131,7 +128,7 @@ def _ensure_trust(kubectl: Kubectl, place: Place, public_pem: str, say: Callable
             " --operator-namespace; then run this again. The entry:",
             _yaml(_trust(place, text)),
         ) from error
-    say(f"{where} now trusts it for namespace {place.namespace}")
+    return True
 
 
 def _write_trust(kubectl: Kubectl, place: Place, found: Mapping[str, Any] | None, text: str) -> None:

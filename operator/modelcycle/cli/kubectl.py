@@ -2,11 +2,16 @@
 
 import json
 import subprocess
-from collections.abc import Mapping, Sequence
-from typing import Any, Final
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from typing import Any, Final, TypeVar
 
 TIMEOUT: Final = 60.0
 """Seconds for one call."""
+ATTEMPTS: Final = 8
+"""Writes that are tried while others write the same object."""
+
+T = TypeVar("T")
 
 
 class KubectlError(Exception):
@@ -36,6 +41,17 @@ _SIGNS: Final[tuple[tuple[str, type[KubectlError]], ...]] = (
     ("(NotFound)", Missing),
     ("(AlreadyExists)", Existing),
 )
+
+
+def on_latest(attempt: Callable[[], T]) -> T:
+    """What `attempt` gives, which reads an object and writes it: again where somebody else wrote it in between, ATTEMPTS times in all.
+
+    Raises the last Outdated or Existing.
+    """
+    for _ in range(ATTEMPTS - 1):
+        with suppress(Outdated, Existing):
+            return attempt()
+    return attempt()
 
 
 class Kubectl:

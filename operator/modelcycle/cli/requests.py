@@ -13,7 +13,7 @@ from typing import Any, Final
 
 from modelcycle.api.rollout import Verb
 from modelcycle.cli import views
-from modelcycle.cli.kubectl import Kubectl, Outdated
+from modelcycle.cli.kubectl import Kubectl, on_latest
 from modelcycle.cli.views import Entry, Object, items, part, short, text
 
 MANAGER: Final = "modelcycle-cli"
@@ -22,8 +22,6 @@ CLIENT_SIDE: Final = "kubectl-client-side-apply"
 """Field manager under which kubectl applies on the client side, and from which kubectl, Argo CD and Flux migrate."""
 LIMIT: Final = 32
 """Entries that the schema allows."""
-ATTEMPTS: Final = 8
-"""Writes that are tried while others write the same object."""
 _KIND: Final = "modeldeployment.modelcycle.dev"
 _SHORTEST: Final = 8
 _BEFORE: Final = frozenset({Verb.APPROVE, Verb.PROMOTE_FULL})
@@ -77,20 +75,17 @@ def find(kubectl: Kubectl, target: Target) -> Object:
 
 def ask(kubectl: Kubectl, target: Target, wanted: Wanted, new_id: Callable[[], str], *options: str) -> Asked:
     """Add the entry, once. `options` go to kubectl patch. Raises Refusal, or KubectlError as the API server says it."""
-    for attempt in range(1, ATTEMPTS + 1):
+
+    def attempt() -> Asked:
         obj = find(kubectl, target)
         entry = Entry(new_id(), wanted.verb, subject(obj, wanted), wanted.by, wanted.reason)
         same = next((p for p in views.pending(obj) if _means(p) == _means(entry)), None)
         if same is not None:
             return Asked(same, is_new=False)
-        try:
-            kubectl.patch(_KIND, target.namespace, target.name, patch(obj, entry), MANAGER, *options)
-        except Outdated:
-            if attempt == ATTEMPTS:
-                raise
-        else:
-            return Asked(entry, is_new=True)
-    raise AssertionError("unreachable")
+        kubectl.patch(_KIND, target.namespace, target.name, patch(obj, entry), MANAGER, *options)
+        return Asked(entry, is_new=True)
+
+    return on_latest(attempt)
 
 
 def new_id(now: datetime, entropy: bytes) -> str:

@@ -1,7 +1,7 @@
 """Which digest a verb is about, and that a patch keeps everybody's entries."""
 
 import copy
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -12,6 +12,7 @@ from typer.testing import CliRunner
 
 from modelcycle.api.rollout import Verb, parse_requests
 from modelcycle.cli import app, requests
+from modelcycle.cli.kubectl import ATTEMPTS, Existing, KubectlError, NotAllowed, Outdated, on_latest
 from modelcycle.cli.requests import CLIENT_SIDE, MANAGER, Refusal, Wanted
 from modelcycle.cli.views import Entry
 
@@ -197,3 +198,24 @@ def test_a_verb_that_every_operator_refuses_is_not_offered() -> None:
     shown = CliRunner().invoke(app, ["--help"]).output
     assert "abort" in shown
     assert "undo" not in shown
+
+
+def test_what_others_write_meanwhile_is_read_again_and_not_for_ever() -> None:
+    tries: list[int] = []
+
+    def attempt(error: type[KubectlError], until: int) -> Callable[[], int]:
+        def run() -> int:
+            tries.append(len(tries))
+            if len(tries) < until:
+                raise error(f"try {len(tries)}")
+            return len(tries)
+
+        tries.clear()
+        return run
+
+    assert on_latest(attempt(Outdated, ATTEMPTS)) == ATTEMPTS
+    assert on_latest(attempt(Existing, 2)) == 2
+    with pytest.raises(Outdated, match=f"try {ATTEMPTS}"):
+        on_latest(attempt(Outdated, ATTEMPTS + 1))
+    with pytest.raises(NotAllowed, match="try 1"):
+        on_latest(attempt(NotAllowed, 2))

@@ -143,9 +143,19 @@ def test_fields_are_read() -> None:
         (steps({"shadow": {"weight": 5, "duration": "soon"}}), "steps[0].shadow.duration: 'soon' is not"),
         (steps({"shadow": {"weight": 5, "duration": "1h"}, "pause": {}}), "exactly one of"),
         (steps({"shadow": {"weight": 5, "duration": "1h"}}, {"analysis": {}}), "needs a setWeight above 0"),
-        (spec(traffic={"sticky": {"header": "X User"}}), "spec.traffic.sticky.header: expected"),
+        (
+            spec(traffic={"sticky": {"header": "X User"}}),
+            "spec.traffic.sticky.header: 'X User' is no name of a request header",
+        ),
         (spec(traffic={"sticky": {"cookie": "x"}}), "spec.traffic.sticky.header: required"),
-        (spec(traffic={"sticky": "x"}), "spec.traffic.sticky: expected an object"),
+        (spec(traffic={"sticky": "x"}), "spec.traffic.sticky: 'x' is not an object"),
+        (
+            spec(approval={"required": True, "source": "Mail"}),
+            "spec.approval.source: 'Mail' is unknown, expected one of Request, Git",
+        ),
+        (spec(strategy={"canary": {"steps": "5"}}), "spec.strategy.canary.steps: '5' is not a list"),
+        (spec(server={"replicas": -1}), "spec.server.replicas: -1 is not a whole number of 0 or more"),
+        (spec(traffic={"sticky": "x" * 200}), f"spec.traffic.sticky: '{'x' * 56}... is not an object"),
     ],
 )
 def test_errors_name_the_field(raw: dict[str, Any], says: str) -> None:
