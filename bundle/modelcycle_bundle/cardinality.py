@@ -24,6 +24,7 @@ def served(profile: Profile, bounds: Sequence[float] = names.LATENCY_BOUNDS) -> 
         names.PREDICTION: len(counter.output_series),
         names.DURATION: len(bounds) + 3,
         names.MODEL_INFO: 1,
+        names.MODEL_INPUTS: 1,
         names.EPOCH: 1,
         names.DRAINING: 1,
         names.EXPLANATIONS: len(names.EXPLANATION_CODES),

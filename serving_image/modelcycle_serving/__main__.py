@@ -12,7 +12,7 @@ from pathlib import Path
 
 import uvloop
 
-from modelcycle_bundle import credentials, layout
+from modelcycle_bundle import client_inputs, credentials, layout
 from modelcycle_bundle.listening import EVERYWHERE
 from modelcycle_bundle.metric_names import METRICS_PORT, SERVING_PORT
 from modelcycle_bundle.traffic import VOLUME_DIR, VOLUME_FILE
@@ -21,7 +21,7 @@ from modelcycle_serving.connections import DrainPolicy, Limits
 
 EPILOG = """\
 Environment: POD_UID and MODELCYCLE_REVISION become metric labels; MODELCYCLE_MODEL_NAME, MODELCYCLE_DIGEST,
-MODELCYCLE_LATENCY_SLO, MODELCYCLE_FEEDBACK_KEY_FILE and MODELCYCLE_LOG_LEVEL are defaults of the flags;
+MODELCYCLE_INPUTS, MODELCYCLE_LATENCY_SLO, MODELCYCLE_FEEDBACK_KEY_FILE and MODELCYCLE_LOG_LEVEL are defaults of the flags;
 MODELCYCLE_TERMINATION_LOG is where the reason goes when a model is refused.
 
 Try it: start the server on a folder that holds model/ (python -m modelcycle_training bundle import makes one of an ONNX
@@ -67,6 +67,7 @@ def main(arguments: Sequence[str], environment: Mapping[str, str]) -> int:
         feedback_max_age=parsed.feedback_max_age,
         feedback_remembered=parsed.feedback_remembered,
         drain=DrainPolicy(idle=parsed.drain_idle, settle=parsed.drain_settle, timeout=parsed.drain_timeout),
+        client_inputs=parsed.inputs,
         environment=environment,
     )
     return uvloop.run(serve(config))
@@ -137,6 +138,12 @@ def _add_serving_flags(parser: argparse.ArgumentParser, environment: Mapping[str
         default=environment.get("MODELCYCLE_DIGEST") or None,
         help="sha256:<hex>; another digest is refused",
     )
+    add(
+        "--inputs",
+        type=_names,
+        default=environment.get(client_inputs.ENVIRONMENT) or (),
+        help="JSON list of the names that clients send, in their order; the model takes those that it needs (default: its own)",
+    )
     _add_counting_flags(parser, environment)
     _add_access_flags(parser)
     add("--max-body", type=int, default=defaults.max_body, help="bytes of a request body (default %(default)s)")
@@ -204,6 +211,13 @@ def _add_access_flags(parser: argparse.ArgumentParser) -> None:
     add("--tls-key", type=Path, help="PEM key of --tls-cert")
     add("--tls-ca", type=Path, help="PEM certificates to trust when handing on (default: --tls-cert itself)")
     add("--token-file", type=Path, help="bearer tokens, one a line: asked for on the serving port, but for health")
+
+
+def _names(text: str) -> tuple[str, ...]:
+    try:
+        return client_inputs.parse(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError("expected a JSON list of different names") from error
 
 
 def _seconds(text: str) -> float:

@@ -8,6 +8,7 @@ import hashlib
 import json
 from collections.abc import Sequence
 
+from modelcycle_bundle import client_inputs
 from modelcycle_bundle import metric_names as names
 from modelcycle_bundle.outputs import from_arrays
 from modelcycle_bundle.profile import BinCounter
@@ -41,6 +42,8 @@ class Counters:
         self._constant = [
             *described(names.MODEL_INFO),
             f"{names.MODEL_INFO}{labelled(about)} 1",
+            *described(names.MODEL_INPUTS),
+            f"{names.MODEL_INPUTS}{labelled(input_names(model.signature))} 1",
             *described(names.EPOCH),
             f"{names.EPOCH}{labelled({'pod_uid': pod_uid})} {started:.3f}",
         ]
@@ -122,9 +125,16 @@ def latency_bounds(objective: float | None) -> tuple[float, ...]:
 
 
 def inputs_hash(signature: Signature) -> str:
-    """First 12 hex of the SHA-256 of the input names in their order, as canonical JSON."""
-    plain = json.dumps(list(signature.features), separators=(",", ":"))
+    """First 12 hex of the SHA-256 of the names that clients send, in their order, as canonical JSON."""
+    plain = json.dumps(list(signature.inputs), separators=(",", ":"))
     return hashlib.sha256(plain.encode()).hexdigest()[:12]
+
+
+def input_names(signature: Signature) -> dict[str, str]:
+    """The labels of MODEL_INPUTS; both "" where the names are too long."""
+    takes = client_inputs.to_text(signature.inputs)
+    needs = client_inputs.to_text(signature.features) if takes and signature.columns is not None else ""
+    return {"takes": takes, "needs": needs}
 
 
 def outputs_hash(signature: Signature) -> str:

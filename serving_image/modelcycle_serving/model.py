@@ -5,7 +5,7 @@ fails one of them is ever served. Single-threaded sessions: one process has one 
 """
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final, TypeVar
@@ -19,6 +19,7 @@ from modelcycle_bundle.failures import Failure, FailureClass, FailureReason
 from modelcycle_bundle.golden import Golden, compare
 from modelcycle_bundle.outputs import LABEL_NAME, PREDICTION_NAME, PROBABILITIES_NAME
 from modelcycle_bundle.profile import BinCounter, ClassBins, Profile, ProfileError
+from modelcycle_serving.logs import log
 from modelcycle_serving.oip import INPUT, Outputs, OutputSpec, Rows, Signature
 
 T = TypeVar("T")
@@ -73,15 +74,15 @@ class Model:
         return int(min((seconds - self.seconds_base) / max(self.seconds_per_row, 1e-12), MANY_ROWS))
 
 
-def load(bundle: Path, expected_digest: str | None) -> Model:
-    """Check `bundle`/model and make it ready. Raises BundleRefused."""
+def load(bundle: Path, expected_digest: str | None, client_inputs: Sequence[str] = ()) -> Model:
+    """Check `bundle`/model and make it ready for clients who send these inputs; (): its own. Raises BundleRefused."""
     folder = bundle / layout.MODEL_DIR
     digest = _checked_digest(folder, expected_digest)
     profile = _parsed(folder / layout.PROFILE_FILE, Profile.parse)
     golden = _parsed(folder / layout.GOLDEN_FILE, Golden.parse)
     session = _session(folder / layout.MODEL_FILE)
     answers_gaps = _parsed(folder / layout.CARD_JSON_FILE, card.accepts_missing)
-    signature = _signature(session, profile, answers_gaps)
+    signature = _signature(session, profile, answers_gaps, client_inputs)
     run = _runner(session, signature)
     _replay(golden, run, profile)
     independent = _rows_are_independent(golden, run)
@@ -133,7 +134,12 @@ def _session(path: Path) -> Any:
         raise BundleRefused(FailureReason.BUNDLE_MALFORMED, message) from error
 
 
-def _signature(session: Any, profile: Profile, accepts_missing: bool) -> Signature:  # noqa: FBT001 - a fact, not a switch
+def _signature(
+    session: Any,
+    profile: Profile,
+    accepts_missing: bool,  # noqa: FBT001 - a fact, not a switch
+    client_inputs: Sequence[str],
+) -> Signature:
     features = tuple(feature.name for feature in profile.features)
     inputs = [(each.name, each.type, each.shape[1:]) for each in session.get_inputs()]
     if inputs != [(INPUT, "tensor(float)", [len(features)])]:
@@ -153,7 +159,19 @@ def _signature(session: Any, profile: Profile, accepts_missing: bool) -> Signatu
         )
         for each in served
     )
-    return Signature(features, tuple(specs), accepts_missing)
+    return Signature(features, tuple(specs), accepts_missing, _inputs(features, client_inputs))
+
+
+def _inputs(features: tuple[str, ...], told: Sequence[str]) -> tuple[str, ...]:
+    """What clients send, if the model can be answered from it; else its own, which the metrics page then says."""
+    if set(features) <= set(told):
+        return tuple(told)
+    if told:
+        lacking = len(set(features) - set(told))
+        log.warning(
+            "the model needs inputs that clients do not send: only its own are taken", extra={"lacking": lacking}
+        )
+    return features
 
 
 def _shape(shape: list[Any]) -> tuple[int, ...]:

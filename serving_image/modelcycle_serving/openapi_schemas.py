@@ -113,11 +113,11 @@ def _feedback_schemas() -> Object:
 
 def _request_input(signature: Signature) -> Object:
     missing = "a missing value is null" if signature.accepts_missing else "values may not be missing"
-    whole = f"[N, {len(signature.features)}]"
+    whole = f"[N, {len(signature.inputs)}]"
     return _object(
         ("name", "datatype", "shape"),
         name={
-            "enum": [INPUT, *signature.features],
+            "enum": [INPUT, *signature.inputs],
             "description": f"{INPUT} for all features in one {whole} tensor, or a feature's name each.",
         },
         datatype={"enum": sorted(NUMERIC)},

@@ -70,6 +70,8 @@ class Config:
     """Seconds."""
     feedback_remembered: int
     """Answers."""
+    client_inputs: tuple[str, ...]
+    """Names that clients send, in the order of their single tensor; (): the model's own."""
     environment: Mapping[str, str]
 
     @property
@@ -202,7 +204,9 @@ async def _load(
 ) -> int | None:
     """Load and become ready. An exit code when the process must end instead."""
     begun = time.perf_counter()
-    loading = asyncio.get_running_loop().run_in_executor(None, models.load, config.bundle, config.expected_digest)
+    loading = asyncio.get_running_loop().run_in_executor(
+        None, models.load, config.bundle, config.expected_digest, config.client_inputs
+    )
     waited: set[asyncio.Future[Any]] = {loading, stop.asked}
     await asyncio.wait(waited, return_when=asyncio.FIRST_COMPLETED)
     if stop.asked.done():

@@ -41,18 +41,19 @@ STEP_BY_STEP: Steps = (
     {"setWeight": 30},
     {"pause": {}},
 )
+NEW_SENSOR = "new_sensor"
 PATIENT = {"interval": "1s"}
 """Evidence that is not there before the test is over."""
 
 
 @pytest.fixture
-def narrow(ground: Ground) -> str:
-    """An Experiment on the records without their last measurement, whose model is awaited when it is needed."""
-    whole = csv.reader(io.StringIO(records.as_csv().decode()))
-    table = "\n".join(",".join([*row[:-2], row[-1]]) for row in whole)
-    data = {"uri": ground.plant.put("narrow.csv", table.encode())}
-    ground.kubectl.apply(ground.plant.experiment("narrow", data=data))
-    return "narrow"
+def wider(ground: Ground) -> str:
+    """An Experiment on the records with one more measurement, whose model is awaited when it is needed."""
+    names, *rows = csv.reader(io.StringIO(records.as_csv().decode()))
+    table = "\n".join(",".join(row) for row in ([NEW_SENSOR, *names], *([row[0], *row] for row in rows)))
+    data = {"uri": ground.plant.put("wider.csv", table.encode())}
+    ground.kubectl.apply(ground.plant.experiment("wider", data=data))
+    return "wider"
 
 
 @contextmanager
@@ -134,15 +135,16 @@ def test_canary_that_crashes_again_and_again_is_taken_back_delivery_44(ground: G
     eventually(lambda: not line.pods(done["status"]["rejected"][-1]["revision"]), "no pod of the canary is left")
 
 
-def test_canary_that_cannot_be_compared_gets_no_request(narrow: str, ground: Ground) -> None:
-    """Other inputs than stable's; and no node for it."""
+def test_canary_that_cannot_be_compared_gets_no_request(wider: str, ground: Ground) -> None:
+    """More inputs than stable's; and no node for it."""
     line = ground.serving("unfit")
     line.load()
-    other = published(ground.kubectl, narrow)
+    other = published(ground.kubectl, wider)
     line.ask(other)
     done = line.ended()
     assert is_stalled(done), describe(done)
     assert rejections(done) == {other.digest: "IncompatibleSignature"}
+    assert f'it needs "{NEW_SENSOR}", which stable does not take' in describe(done)
     huge = {"replicas": 1, "resources": {"requests": {"cpu": "1000"}}}
     line.ask(ground.equal, server=huge)
     waiting = line.wait(lambda o: reason(o) == "Unschedulable")

@@ -15,6 +15,7 @@ from modelcycle.engine.plan import Key
 from modelcycle.kube.kinds import CONTROLLER_REVISION, POD, SERVICE
 from modelcycle.metrics.port import PodCounters, PodFailure, Round, RunId, Samples, Series, ServedModel, Target
 from modelcycle.metrics.runs import fold
+from modelcycle_bundle import client_inputs
 from modelcycle_bundle import metric_names as names
 from modelcycle_bundle.traffic import ANNOTATION, SHARE_DENOMINATOR, Traffic, parse
 
@@ -51,6 +52,12 @@ class Arms:
     """Pods count no late answers of stable, have no series for them, and do not say which form their answers have."""
     inputs: dict[str, str] = field(default_factory=dict)
     """Hash of the inputs by digest."""
+    features: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    """Names of the inputs that a model reads, by digest, for servers that say them."""
+    clients: tuple[str, ...] = ()
+    """Inputs of the single tensor that clients send."""
+    misread: int = 0
+    """Answers by a pod that takes a single tensor to be in another order."""
     outputs: dict[str, str] = field(default_factory=dict)
     """Hash of the form of the answers by digest; "" for a server that does not say."""
     rate: float = 0.0
@@ -72,6 +79,8 @@ class Arms:
         self._heard: dict[str, Traffic] = {}
         self._owed = 0.0
         self._turn = 0
+        self._digests: dict[str, str] = {}
+        self._taken: dict[str, tuple[str, ...]] = {}
         self._samples: Samples | None = None
         self._problem: str | None = None
         self.tracked: Target | None = None
@@ -88,13 +97,14 @@ class Arms:
         told = {uid: self._told(pod) for uid, pod in pods.items()}
         digests = {uid: self._digest(pod) for uid, pod in pods.items()}
         behind = [pod["metadata"]["uid"] for pod in self._behind()]
-        reached = {t.target: [digests[u] for u, p in pods.items() if self._reaches(t.target, p)] for t in told.values()}
+        reached = {t.target: [u for u, p in pods.items() if self._reaches(t.target, p)] for t in told.values()}
+        self._digests, self._taken = digests, {uid: self._takes(pod) for uid, pod in pods.items()}
         while self._owed >= 1.0:
             self._owed -= 1.0
             if behind:
                 self._turn += 1
                 uid = behind[self._turn % len(behind)]
-                self._request(self._pods[uid], told[uid], digests[uid], reached[told[uid].target])
+                self._request(uid, told[uid], reached[told[uid].target])
 
     def _follow(self) -> None:
         pods = self._all()
@@ -107,16 +117,17 @@ class Arms:
             if told.rollout != state.rollout:
                 self._pods[pod["metadata"]["uid"]] = PodState(state.epoch, state.phase, told.rollout)
 
-    def _request(self, state: PodState, told: Traffic, own: str, receivers: list[str]) -> None:
+    def _request(self, uid: str, told: Traffic, receivers: list[str]) -> None:
+        state, own = self._pods[uid], self._digests[uid]
         self.requests += 1
         state.phase += told.share
         handed_on, outcome = told.share > 0 and state.phase >= SHARE_DENOMINATOR, ""
         if handed_on:
             state.phase -= SHARE_DENOMINATOR
-            outcome, digest = self._ask(receivers)
+            outcome, asked = self._ask(receivers)
             self._count(state, names.ARM_CANARY, outcome)
             if outcome == names.OUTCOME_OK:
-                self._answered(digest)
+                self._answered(asked)
                 return
         failed = self._random.random() < self.failing.get(own, 0.0)
         late = not self.earlier_image and self._is_slow(own)
@@ -126,19 +137,20 @@ class Arms:
         if handed_on and not failed and not late and outcome != names.OUTCOME_UNREACHED:
             state.rescued += 1
         self.bad_answers += failed
-        self._answered(own)
+        self._answered(uid)
 
     def _ask(self, receivers: list[str]) -> tuple[str, str]:
         if not receivers:
             return names.OUTCOME_UNREACHED, ""
-        digest = receivers[self._turn % len(receivers)]
+        asked = receivers[self._turn % len(receivers)]
+        digest = self._digests[asked]
         if self._is_slow(digest):
-            return names.OUTCOME_LATE, digest
+            return names.OUTCOME_LATE, asked
         if self._random.random() < self.failing.get(digest, 0.0):
-            return names.OUTCOME_FAILED, digest
+            return names.OUTCOME_FAILED, asked
         if self._random.random() < self.refusing.get(digest, 0.0):
-            return names.OUTCOME_REFUSED, digest
-        return names.OUTCOME_OK, digest
+            return names.OUTCOME_REFUSED, asked
+        return names.OUTCOME_OK, asked
 
     def _is_slow(self, digest: str) -> bool:
         return digest in self.slow and self._random.random() < self.slow[digest]
@@ -148,7 +160,17 @@ class Arms:
         labels = pod["metadata"]["labels"]
         return _ready(pod) and any(all(labels.get(k) == v for k, v in d["spec"]["selector"].items()) for d in doors)
 
-    def _answered(self, digest: str) -> None:
+    def _takes(self, pod: Json) -> tuple[str, ...]:
+        """As the server does: what it is told, if its model can be answered from it."""
+        own = self.features.get(self._digest(pod), ())
+        containers = pod["spec"].get("containers", ())
+        texts = [e["value"] for c in containers for e in c["env"] if e["name"] == client_inputs.ENVIRONMENT]
+        told = client_inputs.parse(texts[0]) if texts else ()
+        return told if set(own) <= set(told) else own
+
+    def _answered(self, uid: str) -> None:
+        digest = self._digests[uid]
+        self.misread += self._taken[uid] != self.clients
         self.by_digest[digest] = self.by_digest.get(digest, 0) + 1
 
     @staticmethod
@@ -242,8 +264,10 @@ class Arms:
             counts[Series(names.ARM_RESCUED, (state.rollout,))] = state.rescued
         revision = pod["metadata"]["labels"]["modelcycle.dev/revision"]
         digest = self._digest(pod)
+        takes, needs = self._takes(pod), self.features.get(digest, ())
+        inputs = ",".join(takes) or self.inputs.get(digest, "same")
         outputs = "" if self.earlier_image else self.outputs.get(digest, "same")
-        model = ServedModel(revision, self.inputs.get(digest, "same"), outputs=outputs)
+        model = ServedModel(revision, inputs, outputs=outputs, takes=takes, needs=needs)
         return PodCounters(RunId(pod["metadata"]["uid"], state.epoch), counts, model)
 
 

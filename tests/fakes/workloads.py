@@ -13,6 +13,7 @@ from fakes.memory_kube import MemoryKube
 from modelcycle.api.conditions import timestamp
 from modelcycle.kube.kinds import DEPLOYMENT, POD, SERVICE, Kind
 from modelcycle.kube.names import owner_reference
+from modelcycle_bundle import client_inputs
 from modelcycle_bundle.contract import (
     EXIT_FAILED,
     EXIT_RETRY,
@@ -28,6 +29,9 @@ from modelcycle_bundle.contract import (
 REPLICA_SET: Final = Kind("apps", "v1", "replicasets", "ReplicaSet")
 MAXIMUM_TICKS: Final = 10
 """An older pod changes no more."""
+TEMPLATE: Final = "tpl"
+TOLD: Final = "told"
+"""Hashes of a template, without and with what clients send."""
 START_TICKS: Final = 2
 """Ticks a healthy pod takes from its creation until it is Ready."""
 
@@ -141,13 +145,18 @@ class Workloads:
         for pod in pods[wanted:]:
             self.kube.remove(POD, pod["metadata"]["namespace"], pod["metadata"]["name"])
             self.changes += 1
-        for pod in pods[:wanted]:
+        former = self._former(deployment)
+        for pod in (*pods[:wanted], *former):
             self._kubelet(pod, behaviour)
         if behaviour is not Behaviour.REFUSED:
             taken = {pod["metadata"]["name"] for pod in pods[:wanted]}
             for index in range(wanted):
                 if f"{_set_name(deployment)}-{index}" not in taken:
                     self._create_pod(deployment, index)
+        if sum(_ready(pod) for pod in self._pods(deployment)) >= wanted:
+            for pod in former:
+                self.kube.remove(POD, pod["metadata"]["namespace"], pod["metadata"]["name"])
+                self.changes += 1
         self._report(deployment, refused=behaviour is Behaviour.REFUSED and wanted > 0)
 
     def _pods(self, deployment: dict[str, Any]) -> list[dict[str, Any]]:
@@ -157,16 +166,24 @@ class Workloads:
         mine = [pod for pod in owned if pod["metadata"]["ownerReferences"][0]["name"] == name]
         return [pod for pod in mine if pod["status"].get("phase") not in ("Succeeded", "Failed")]
 
+    def _former(self, deployment: dict[str, Any]) -> list[dict[str, Any]]:
+        """Pods of an earlier template: they answer until those of the present one are Ready."""
+        labels = deployment["spec"]["selector"]["matchLabels"]
+        owned = self.kube.find(POD, deployment["metadata"]["namespace"], labels)
+        sets = (f"{deployment['metadata']['name']}-{TEMPLATE}", f"{deployment['metadata']['name']}-{TOLD}")
+        others = [name for name in sets if name != _set_name(deployment)]
+        return [pod for pod in owned if pod["metadata"]["ownerReferences"][0]["name"] in others]
+
     def _create_pod(self, deployment: dict[str, Any], index: int) -> None:
         namespace, name = deployment["metadata"]["namespace"], _set_name(deployment)
         template = deployment["spec"]["template"]
         body = {
             "metadata": {
                 "name": f"{name}-{index}",
-                "labels": {**template["metadata"]["labels"], "pod-template-hash": "tpl"},
+                "labels": {**template["metadata"]["labels"], "pod-template-hash": _template_hash(template)},
                 "ownerReferences": [owner_reference(REPLICA_SET, name, self._set_uid(deployment))],
             },
-            "spec": {},
+            "spec": {"containers": [{"name": "server", "env": _told(template)}]},
             "status": {"phase": "Pending"},
         }
         self.kube.seed(POD, namespace, body, manager="replicaset")
@@ -196,12 +213,12 @@ class Workloads:
 
     def _report(self, deployment: dict[str, Any], *, refused: bool) -> None:
         metadata = deployment["metadata"]
-        pods = self._pods(deployment)
+        pods, former = self._pods(deployment), self._former(deployment)
         status: dict[str, Any] = {
             "observedGeneration": metadata["generation"],
-            "replicas": len(pods),
+            "replicas": len(pods) + len(former),
             "updatedReplicas": len(pods),
-            "readyReplicas": sum(_ready(pod) for pod in pods),
+            "readyReplicas": sum(_ready(pod) for pod in (*pods, *former)),
             "conditions": [],
         }
         if refused:
@@ -265,7 +282,17 @@ def _ready(pod: dict[str, Any]) -> bool:
 
 
 def _set_name(deployment: dict[str, Any]) -> str:
-    return f"{deployment['metadata']['name']}-tpl"
+    return f"{deployment['metadata']['name']}-{_template_hash(deployment['spec']['template'])}"
+
+
+def _template_hash(template: dict[str, Any]) -> str:
+    """Of all that may change in a template, only what the server is told makes other pods here."""
+    return TOLD if _told(template) else TEMPLATE
+
+
+def _told(template: dict[str, Any]) -> list[dict[str, Any]]:
+    env = template["spec"]["containers"][0].get("env", ())
+    return [item for item in env if item["name"] == client_inputs.ENVIRONMENT]
 
 
 def _digest(template: dict[str, Any]) -> str:

@@ -17,7 +17,9 @@ from modelcycle_serving.oip.request import careful, quick
 pytestmark = pytest.mark.filterwarnings("ignore:overflow encountered in dot")
 FEATURES = ("a", "b")
 OUTPUTS = (OutputSpec("label", "INT64", (-1,)), OutputSpec("probabilities", "FP32", (-1, 2)))
-SIGNATURES = tuple(Signature(FEATURES, OUTPUTS, accepts_missing=accepts) for accepts in (True, False))
+NEEDED = (FEATURES, ("b",), ("b", "a"))
+"""What models need of what these bodies send."""
+SIGNATURES = tuple(Signature(needed, OUTPUTS, accepts, FEATURES) for accepts in (True, False) for needed in NEEDED)
 DATATYPES = ("FP16", "FP32", "FP64", "BF16", "BOOL", "INT8", "INT64", "UINT8", "UINT64", "BYTES", "x")
 
 PLAIN = ["0", "1", "-1", "2.5", "-0", "-0.0", "1e5", "17.99", "0.0", "12", "1E-3", "null", "127", "255"]
@@ -201,7 +203,7 @@ KNOWN_TRAPS = [
 ]
 
 
-@pytest.mark.parametrize("signature", SIGNATURES, ids=["gaps-accepted", "gaps-refused"])
+@pytest.mark.parametrize("signature", SIGNATURES, ids=lambda each: f"{','.join(each.features)}-{each.accepts_missing}")
 @pytest.mark.parametrize("body", KNOWN_TRAPS, ids=range(len(KNOWN_TRAPS)))
 def test_known_traps_are_read_alike(body: bytes, signature: Signature) -> None:
     check_alike(body, signature)

@@ -4,7 +4,7 @@ Owns when counts may be decided on. Missing, old or contradictory counts hold a 
 Counts of some of the pods that count may roll back and move nothing forward. Stable's pods count both arms: requests arrive there.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -13,6 +13,7 @@ from typing import Final
 from modelcycle.api.conditions import timestamp
 from modelcycle.api.modeldeployment import Spec
 from modelcycle.deployment.analysis import AnalysisState, is_consistent
+from modelcycle.deployment.manifests import is_telling
 from modelcycle.deployment.status import Canary, Stage, State
 from modelcycle.deployment.world import World
 from modelcycle.metrics.port import FailingPod, Samples, ServedModel
@@ -46,6 +47,8 @@ class Fit(StrEnum):
 
     ACCEPTS = "Accepts"
     """Same inputs in the same order, missing values where stable takes them, and answers of the same form as far as both say."""
+    BY_NAME = "ByName"
+    """The same once its pods are told what clients send: it needs some of stable's inputs, or all in another order."""
     OTHER_INPUTS = "OtherInputs"
     """It does not take what stable takes."""
     OTHER_OUTPUTS = "OtherOutputs"
@@ -178,14 +181,36 @@ def _last_seen(samples: Samples | None) -> Mapping[str, datetime]:
 
 def fit(world: World, canary: str, stable: str) -> Fit:
     """How two revisions go together. What an older server does not say is no difference."""
-    new, old = _served(world, canary), _served(world, stable)
-    if new is None or old is None or not new.inputs or not old.inputs:
+    old = next(_served(world, stable), None)
+    # Pods of one revision may differ while they are told: it fits when the last of them does.
+    found = {Fit.UNKNOWN if old is None else _fit_of(new, old) for new in _served(world, canary)}
+    order = (Fit.OTHER_INPUTS, Fit.OTHER_OUTPUTS, Fit.BY_NAME, Fit.ACCEPTS)
+    worst = next((each for each in order if each in found), Fit.UNKNOWN)
+    stored = world.revisions.get(canary)
+    is_told = stored is not None and is_telling(stored.template)
+    return Fit.BY_NAME if worst is Fit.ACCEPTS and is_told and not is_read(world, canary) else worst
+
+
+def _fit_of(new: ServedModel, old: ServedModel) -> Fit:
+    if not new.inputs or not old.inputs:
         return Fit.UNKNOWN
-    if new.inputs != old.inputs or (old.accepts_missing and not new.accepts_missing):
+    is_by_name = new.inputs != old.inputs and bool(new.needs) and set(new.needs) <= set(old.takes)
+    if (new.inputs != old.inputs and not is_by_name) or (old.accepts_missing and not new.accepts_missing):
         return Fit.OTHER_INPUTS
     if new.outputs and old.outputs and new.outputs != old.outputs:
         return Fit.OTHER_OUTPUTS
-    return Fit.ACCEPTS
+    return Fit.BY_NAME if is_by_name else Fit.ACCEPTS
+
+
+def client_inputs(world: World, stable: str) -> tuple[str, ...]:
+    """What clients send to stable, in order; () where its pods do not say."""
+    return next((model.takes for model in _served(world, stable)), ())
+
+
+def lacking(world: World, canary: str, stable: str) -> tuple[str, ...]:
+    """Inputs that the canary needs and stable does not take, as far as both say."""
+    taken, new = client_inputs(world, stable), next(_served(world, canary), None)
+    return tuple(name for name in new.needs if name not in taken) if new and taken else ()
 
 
 def is_fit_settled(world: World, canary: str, stable: str) -> bool:
@@ -193,7 +218,10 @@ def is_fit_settled(world: World, canary: str, stable: str) -> bool:
 
     A server of one's own may have no counters at all: it is waited for FIT_BOUND from the moment its pods are Ready.
     """
-    if fit(world, canary, stable) is not Fit.UNKNOWN or not world.answering(stable):
+    found = fit(world, canary, stable)
+    if found is Fit.BY_NAME:
+        return False  # its pods are being made again: this one would read a single tensor in an order of its own
+    if found is not Fit.UNKNOWN or not world.answering(stable):
         return True
     if is_read(world, canary) and is_read(world, stable):
         return True
@@ -201,8 +229,7 @@ def is_fit_settled(world: World, canary: str, stable: str) -> bool:
     return bool(ready) and all(since is not None and world.now - since >= FIT_BOUND for since in ready)
 
 
-def _served(world: World, revision: str) -> ServedModel | None:
-    if world.samples is None:
-        return None
-    models = (run.model for run in world.samples.runs.values() if run.gone_at is None and run.model)
-    return next((model for model in models if model.revision == revision), None)
+def _served(world: World, revision: str) -> Iterator[ServedModel]:
+    runs = world.samples.runs.values() if world.samples else ()
+    models = (run.model for run in runs if run.gone_at is None and run.model)
+    return (model for model in models if model.revision == revision)

@@ -18,6 +18,7 @@ from modelcycle.deployment.retention import by_worth, is_outgrown
 from modelcycle.deployment.revision import Target
 from modelcycle.deployment.routing import router
 from modelcycle.deployment.status import RevisionRef, State
+from modelcycle.deployment.telling import inputs_to_tell
 from modelcycle.deployment.transition import capacity
 from modelcycle.deployment.verification import is_by_server_image
 from modelcycle.deployment.world import Child, World
@@ -110,11 +111,25 @@ def _revision(world: World, spec: Spec, state: State, ref: RevisionRef) -> Itera
         template = live.template if live and (has_pods or not fresh) else fresh
     if template is None:
         return
+    told = _told(world, state, ref, template)
+    if stored and told != template:
+        # Its data is immutable. After a crash in between the Deployment still has the template, and it is told again.
+        yield _delete(world, CONTROLLER_REVISION, stored.child)
+        stored = None
+    template = told
     if stored is None:
         body = manifests.controller_revision(world.namespace, world.name, world.uid, ref, template)
         yield from _upsert(world, CONTROLLER_REVISION, None, body)
     wanted = _deployment_body(world, spec, state, ref, template)
     yield from _upsert(world, DEPLOYMENT, live.child if live else None, wanted)
+
+
+def _told(world: World, state: State, ref: RevisionRef, template: Mapping[str, Any]) -> Mapping[str, Any]:
+    """With what clients send, for a canary that needs less of it or has it in another order."""
+    if state.canary is None or ref.revision != state.canary.ref.revision:
+        return template
+    inputs = inputs_to_tell(world, state)
+    return manifests.telling(template, inputs) if inputs else template
 
 
 def _deployment_body(

@@ -5,7 +5,7 @@ never read a live object or decide whether a child is wanted.
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from modelcycle.api.modeldeployment import DEFAULT_STORE_SECRET
@@ -15,7 +15,7 @@ from modelcycle.deployment.world import DOOR_PORT, FETCH_CONTAINER, SERVER_CONTA
 from modelcycle.kube.kinds import CONFIG_MAP, CONTROLLER_REVISION, DEPLOYMENT, GROUP, MODEL_DEPLOYMENT, SERVICE, Kind
 from modelcycle.kube.names import LABEL_DEPLOYMENT, LABEL_REVISION, child_labels, child_name, owner_reference
 from modelcycle.kube.pods import container_security, pod_security
-from modelcycle_bundle import layout, traffic
+from modelcycle_bundle import client_inputs, layout, traffic
 from modelcycle_bundle.contract import FetchTask, to_environment
 from modelcycle_bundle.metric_names import METRICS_PORT, SERVING_PORT
 
@@ -121,6 +121,27 @@ def pod_template(owner: str, uid: str, revision: str, target: Target, defaults: 
             "volumes": volumes,
         },
     }
+
+
+def telling(template: Mapping[str, Any], inputs: Sequence[str]) -> Json:
+    """A stored template whose server is told what clients send. Part of no hash: it is the same revision."""
+    spec = template["spec"]
+    value = {"name": client_inputs.ENVIRONMENT, "value": client_inputs.to_text(inputs)}
+
+    def told(container: Mapping[str, Any]) -> Mapping[str, Any]:
+        if container["name"] != SERVER_CONTAINER:
+            return container
+        kept = [item for item in container.get("env") or () if item["name"] != client_inputs.ENVIRONMENT]
+        return {**container, "env": [*kept, value]}
+
+    return {**template, "spec": {**spec, "containers": [told(each) for each in spec["containers"]]}}
+
+
+def is_telling(template: Mapping[str, Any]) -> bool:
+    """Whether it is a template of `telling`."""
+    containers = (template.get("spec") or {}).get("containers") or ()
+    names = (item["name"] for each in containers for item in each.get("env") or ())
+    return client_inputs.ENVIRONMENT in names
 
 
 def _traffic_item() -> Json:

@@ -74,10 +74,10 @@ def _begin(world: World, spec: Spec, done: Transition, canary: Canary) -> Transi
         return _grow(world, done, canary, Grounds.READY)
     if is_approval_missing(world, spec, done.state) or world.address(canary.ref.revision) is None:
         return done
-    if fit(world, canary.ref.revision, stable.revision) is not Fit.ACCEPTS and not (
-        is_read(world, canary.ref.revision) and is_read(world, stable.revision)
-    ):
-        return done  # a model that was not read yet is waited for; one that does not fit is `roll_back`'s
+    found = fit(world, canary.ref.revision, stable.revision)
+    both_read = is_read(world, canary.ref.revision) and is_read(world, stable.revision)
+    if found is Fit.BY_NAME or (found is not Fit.ACCEPTS and not both_read):
+        return done  # a model that was not read yet, or not told yet, is waited for; one that does not fit is `roll_back`'s
     # A rollout that an operator without canaries had begun has no name yet.
     rollout = canary.rollout or rollout_id(world.uid, canary.ref.revision, canary.started_at, done.state.traffic.seq)
     begun = replace(
@@ -206,8 +206,11 @@ def _holds(world: World, spec: Spec, done: Transition, canary: Canary) -> bool:
 
 
 def is_form_unknown(world: World, state: State, canary: Canary) -> bool:
-    """Whether a canary that takes over without steps waits for the first reading of its inputs and answers."""
-    if state.stable is None or canary.grounds is not Grounds.READY or is_return(state, canary):
+    """Whether a canary that takes over without steps waits for the first reading of its inputs and answers.
+
+    A person's order waits too: a model of the same inputs in another order is told of it first, or it would answer wrongly.
+    """
+    if state.stable is None or canary.grounds not in (Grounds.READY, Grounds.PERSON) or is_return(state, canary):
         return False
     if is_resize(world, state.stable, world.target):
         return False

@@ -4,6 +4,8 @@ Owns the look (one reading folded into evidence), the order of the causes for a 
 canary on.
 """
 
+import json
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Final
 
@@ -19,12 +21,17 @@ from modelcycle.deployment.analysis import (
     recent_looks,
     score,
 )
-from modelcycle.deployment.counting import Fit, fit, is_compared, is_overdue
+from modelcycle.deployment.counting import Fit, fit, is_compared, is_overdue, lacking
 from modelcycle.deployment.status import Canary, Grounds, State
 from modelcycle.deployment.transition import Transition, is_return, reject
 from modelcycle.deployment.unexported import UNKNOWN_IMAGE, image_of
 from modelcycle.deployment.world import World
 from modelcycle.stats.evidence import Counts, Design, Verdict, fail_fast, verdict
+
+NAMED: Final = 5
+"""Inputs that a message names."""
+NAME_LENGTH: Final = 80
+"""Characters of each."""
 
 
 def look(world: World, spec: Spec, done: Transition) -> Transition:
@@ -96,14 +103,23 @@ def refuse_misfit(world: World, spec: Spec, done: Transition) -> Transition:
     found = fit(world, canary.ref.revision, stable.revision)
     if not found.is_refused:
         return done
-    text = f"{_MISFITS[found]}; PromoteFull with a reason promotes it all the same"
+    names = lacking(world, canary.ref.revision, stable.revision) if found is Fit.OTHER_INPUTS else ()
+    text = f"{_MISFITS[found]}{_named(names)}; PromoteFull with a reason promotes it all the same"
     return reject(world, done, canary, Reason.INCOMPATIBLE_SIGNATURE, text)
 
 
 _MISFITS: Final = {
-    Fit.OTHER_INPUTS: "its inputs are not those of stable: other names, another order, or no answer where a value is missing",
+    Fit.OTHER_INPUTS: "its inputs are not those of stable: others, another order, or no answer where a value is missing",
     Fit.OTHER_OUTPUTS: "its answers have another form than those of stable: other names, other types or other classes",
 }
+
+
+def _named(names: Sequence[str]) -> str:
+    """Inputs that stable does not take. A name is a text of anybody: as JSON it stays on its line."""
+    if not names:
+        return ""
+    more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
+    return f" (it needs {', '.join(json.dumps(name[:NAME_LENGTH]) for name in names[:NAMED])}{more}, which stable does not take)"
 
 
 def _compared(world: World, spec: Spec, state: State, analysis: AnalysisState) -> str:

@@ -20,6 +20,7 @@ from modelcycle.deployment.rejection import standing_rejection
 from modelcycle.deployment.revision import Target
 from modelcycle.deployment.routing import router
 from modelcycle.deployment.status import Canary, RevisionRef, Stage, State
+from modelcycle.deployment.telling import inputs_to_tell
 from modelcycle.deployment.transition import Transition, capacity, is_ready, label, problem_of, short
 from modelcycle.deployment.verification import is_by_server_image
 from modelcycle.deployment.world import Foreign, World
@@ -161,6 +162,9 @@ def _compared(world: World, spec: Spec, done: Transition, canary: Canary) -> Ver
     state, counts = done.state, done.counts
     if is_approval_missing(world, spec, state):
         return _unapproved(world, spec, state, canary)
+    if inputs_to_tell(world, state):
+        text = f"{label(canary.ref)} needs stable's inputs by name: its pods are made again and told in which order clients send them"
+        return Verdict(Outcome.RECONCILING, Reason.REVISION_STARTING, text)
     if canary.stage is Stage.CAPACITY and is_form_unknown(world, state, canary):
         seconds = int(FIT_BOUND.total_seconds())
         text = f"{label(canary.ref)} is Ready; its inputs and answers are compared with stable's first, for at most {seconds} s"

@@ -6,13 +6,14 @@ an epoch, gives no counts. Does no I/O.
 
 import math
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
 from functools import lru_cache
 from typing import Final
 
 from prometheus_client.parser import text_string_to_metric_families
 
 from modelcycle.metrics.port import DRIFT_SERIES, PodCounters, RunId, Series, SeriesSet, ServedModel
-from modelcycle_bundle import metric_names
+from modelcycle_bundle import client_inputs, metric_names
 
 REMEMBERED_PAGES: Final = 64
 REMEMBERED_SIZE: Final = 128 * 1024
@@ -63,11 +64,16 @@ def counters(samples: Iterable[Sample], series: SeriesSet) -> PodCounters:
     counts: dict[Series, int] = {}
     runs: set[RunId] = set()
     model: ServedModel | None = None
+    takes: tuple[str, ...] = ()
+    needs: tuple[str, ...] = ()
     for name, labels, value in samples:
         if name == metric_names.EPOCH:
             runs.add(_run(labels, value))
         elif name == metric_names.MODEL_INFO:
             model = _model(labels)
+        elif name == metric_names.MODEL_INPUTS:
+            takes = _names(labels.get("takes", ""))
+            needs = _names(labels.get("needs", "")) or takes
         elif name in series:
             kept = Series(name, _labels(name, labels, series[name]))
             # Labels that are not kept (a newer server's) add up to the series we know.
@@ -76,7 +82,7 @@ def counters(samples: Iterable[Sample], series: SeriesSet) -> PodCounters:
         raise UnusablePage(f"{metric_names.EPOCH}: expected one series, found {len(runs)}")
     if metric_names.ROWS in series and Series(metric_names.ROWS) not in counts:
         raise UnusablePage(f"{metric_names.ROWS} is missing")
-    return PodCounters(runs.pop(), counts, model)
+    return PodCounters(runs.pop(), counts, model and replace(model, takes=takes, needs=needs))
 
 
 def _without_bins(text: str, labels: Mapping[str, tuple[str, ...]]) -> str:
@@ -95,6 +101,15 @@ def _model(labels: Mapping[str, str]) -> ServedModel:
         accepts_missing=labels.get("missing") == "accepted",
         outputs=labels.get("outputs", ""),
     )
+
+
+@lru_cache(maxsize=REMEMBERED_PAGES)
+def _names(text: str) -> tuple[str, ...]:
+    """One tuple for all pods that say the same. What cannot be read is not said: no other count of the page depends on it."""
+    try:
+        return client_inputs.parse(text) if len(text) <= client_inputs.MAX_BYTES else ()
+    except ValueError:
+        return ()
 
 
 def _run(labels: Mapping[str, str], value: float) -> RunId:

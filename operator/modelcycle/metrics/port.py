@@ -57,6 +57,10 @@ class ServedModel:
     accepts_missing: bool = False
     outputs: str = ""
     """Hash of the form of its answers; "" for a server that does not say."""
+    takes: tuple[str, ...] = ()
+    """Names that clients send, in order; () for a server that does not say, and takes its own order alone."""
+    needs: tuple[str, ...] = ()
+    """Those of them that the model reads, in its order."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -129,7 +129,7 @@ class PrometheusSource:
         )
 
     def _selector(self, target: Target) -> str:
-        wanted = "|".join((metric_names.EPOCH, metric_names.MODEL_INFO, *self._series))
+        wanted = "|".join((metric_names.EPOCH, metric_names.MODEL_INFO, metric_names.MODEL_INPUTS, *self._series))
         # A JSON string is a PromQL string as long as it is ASCII, which json.dumps sees to.
         place = f"namespace={json.dumps(target.namespace)},deployment={json.dumps(target.deployment)}"
         return f'{{__name__=~"{wanted}",{place}}}'

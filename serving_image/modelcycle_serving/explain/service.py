@@ -137,7 +137,7 @@ def _signature(model: Model) -> oip.Signature:
         oip.OutputSpec("base_value", "FP64", (-1,)),
         oip.OutputSpec("contributions", "FP64", (-1, len(features)), features, "features"),
     )
-    return oip.Signature(features, outputs, model.signature.accepts_missing)
+    return oip.Signature(features, outputs, model.signature.accepts_missing, model.signature.inputs)
 
 
 def _labels(model: Model) -> NDArray[Any] | None:

@@ -14,13 +14,14 @@ from modelcycle_serving.oip.messages import INPUT, BadInput, Signature, Wanted
 SIZE: Final = "binary_data_size"
 ALL_BINARY: Final = "binary_data_output"
 BINARY: Final = "binary_data"
+UNUSED: Final = -1
 _OTHER_EXTENSIONS: Final = ("shared_memory_region", "classification")
 """Parameters that change where data is or what it means: an answer without regard to them would be a wrong one."""
 
 
 @dataclass(frozen=True, slots=True)
 class Tensor:
-    """One input: `rows` values of one feature, or of `width` features in row-major order. Its values are left where
+    """One input: `rows` values of one column, or of `width` columns in row-major order. Its values are left where
     they are."""
 
     field: str
@@ -28,7 +29,7 @@ class Tensor:
     rows: int
     width: int
     column: int | None
-    """The feature's place; None: all features."""
+    """The feature's place; None: all inputs; UNUSED: one that the model does not need."""
     data: Any
     """As it stands under the key."""
     size: int | None
@@ -37,8 +38,8 @@ class Tensor:
 
 @dataclass(frozen=True, slots=True)
 class Head:
-    """A checked request without its values. The tensors hold every feature once, and all have the same number of rows,
-    at least 1."""
+    """A checked request without its values. The tensors hold every feature once, perhaps others that clients are known
+    to send, and all have the same number of rows, at least 1."""
 
     request_id: str | None
     parameters: Mapping[str, Any]
@@ -55,7 +56,7 @@ def read_head(raw: Any, signature: Signature) -> Head:
         raise BadInput("id", "expected a string")
     parameters = _parameters(raw, "parameters")
     all_binary = _flag(parameters, ALL_BINARY, "parameters", default=False)
-    tensors = _tensors(raw.get("inputs"), signature.features, signature.max_rows)
+    tensors = _tensors(raw.get("inputs"), signature)
     outputs = _outputs(raw.get("outputs"), signature.output_names, all_binary=all_binary)
     return Head(request_id, parameters, outputs, tensors)
 
@@ -95,24 +96,26 @@ def _outputs(raw: Any, known: Sequence[str], *, all_binary: bool) -> tuple[Wante
     return tuple(chosen.values())
 
 
-def _tensors(raw: Any, features: Sequence[str], most: int) -> tuple[Tensor, ...]:
+def _tensors(raw: Any, signature: Signature) -> tuple[Tensor, ...]:
     if not isinstance(raw, list) or not raw:
         raise BadInput("inputs", f'expected one tensor named "{INPUT}", or one tensor per feature')
     names = [item.get("name") if isinstance(item, dict) else None for item in raw]
     if names == [INPUT]:
-        return (_whole(raw[0], len(features), most),)
-    return _by_feature(raw, names, features, most)
+        return (_whole(raw[0], len(signature.inputs), signature.max_rows),)
+    return _by_feature(raw, names, signature)
 
 
-def _whole(tensor: Mapping[str, Any], features: int, most: int) -> Tensor:
+def _whole(tensor: Mapping[str, Any], width: int, most: int) -> Tensor:
     shape = _shape(tensor, "inputs[0]")
-    if len(shape) != 2 or not 1 <= shape[0] <= most or shape[1] != features:
-        raise BadInput("inputs[0].shape", f"expected [N, {features}] with N from 1 to {most}")
-    return _tensor(tensor, "inputs[0]", shape[0], features, None)
+    if len(shape) != 2 or not 1 <= shape[0] <= most or shape[1] != width:
+        raise BadInput("inputs[0].shape", f"expected [N, {width}] with N from 1 to {most}")
+    return _tensor(tensor, "inputs[0]", shape[0], width, None)
 
 
-def _by_feature(raw: Sequence[Any], names: Sequence[Any], features: Sequence[str], most: int) -> tuple[Tensor, ...]:
-    column_of = {name: at for at, name in enumerate(features)}
+def _by_feature(raw: Sequence[Any], names: Sequence[Any], signature: Signature) -> tuple[Tensor, ...]:
+    features, most = signature.features, signature.max_rows
+    column_of = {} if signature.columns is None else dict.fromkeys(signature.inputs, UNUSED)
+    column_of |= {name: at for at, name in enumerate(features)}
     tensors: dict[str, Tensor] = {}
     rows: int | None = None
     for at, (tensor, name) in enumerate(zip(raw, names, strict=True)):

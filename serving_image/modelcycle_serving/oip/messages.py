@@ -47,14 +47,26 @@ class OutputSpec:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Signature:
-    """What the model takes and gives. Features are in the order of the input's columns. A process has one: it is its
-    own identity."""
+    """What the model takes and gives. Features are in the order of the model's columns. A process has one: it is its
+    own identity. Raises ValueError for a feature that is not among the inputs."""
 
     features: tuple[str, ...]
     outputs: tuple[OutputSpec, ...]
     accepts_missing: bool = False
     """The estimator itself answers rows with missing values, as the card says; else what ONNX makes of them means
     nothing."""
+    inputs: tuple[str, ...] = ()
+    """What clients send, in the order of their single tensor: the features, or more of them, or in another order. ()
+    stands for the features."""
+    columns: NDArray[np.intp] | None = field(init=False, default=None)
+    """The place of each feature among the inputs; None where both are the same."""
+
+    def __post_init__(self) -> None:
+        if not self.inputs:
+            object.__setattr__(self, "inputs", self.features)
+        elif self.inputs != self.features:
+            places = [self.inputs.index(name) for name in self.features]
+            object.__setattr__(self, "columns", np.array(places, dtype=np.intp))
 
     @property
     def output_names(self) -> tuple[str, ...]:

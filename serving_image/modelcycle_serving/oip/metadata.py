@@ -26,13 +26,17 @@ def encode_server(server_version: str) -> bytes:
 
 
 def encode_model(model_name: str, version: str, signature: Signature) -> bytes:
-    """The metadata of the model: the whole-matrix input, its columns' names, and the outputs."""
+    """The metadata of the model: the whole-matrix input, its columns' names, and the outputs.
+
+    `needed` is there where the model does without some of the columns, or has them in another order.
+    """
+    needed = {} if signature.columns is None else {"needed": list(signature.features)}
     inputs = [
         {
             "name": INPUT,
             "datatype": "FP32",
-            "shape": [-1, len(signature.features)],
-            "parameters": {"features": list(signature.features)},
+            "shape": [-1, len(signature.inputs)],
+            "parameters": {"features": list(signature.inputs), **needed},
         }
     ]
     outputs = [_describe(output) for output in signature.outputs]
@@ -48,7 +52,7 @@ def _describe(output: OutputSpec) -> dict[str, Any]:
 
 def example(signature: Signature) -> dict[str, Any]:
     """A valid first request: one row of zeros."""
-    width = len(signature.features)
+    width = len(signature.inputs)
     return {"inputs": [{"name": INPUT, "shape": [1, width], "datatype": "FP32", "data": [0] * width}]}
 
 

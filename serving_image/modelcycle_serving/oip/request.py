@@ -13,7 +13,7 @@ import orjson
 
 from modelcycle_serving.oip import number_arrays
 from modelcycle_serving.oip.datatypes import Values, from_bytes, from_json
-from modelcycle_serving.oip.head import SIZE, Head, Tensor, read_head
+from modelcycle_serving.oip.head import SIZE, UNUSED, Head, Tensor, read_head
 from modelcycle_serving.oip.messages import HEADER_LENGTH, BadInput, InferRequest, Rows, Signature
 
 _ID: Final = b'"id"'
@@ -50,7 +50,7 @@ def _parts(text: bytes) -> int:
 def quick(text: bytes, body: bytes, header_length: int | None, signature: Signature) -> InferRequest:
     """Rows of `text`, the JSON that `body` begins with. Raises ValueError, of no further meaning, where the careful
     reader has to look."""
-    rest, arrays = number_arrays.cut(text, len(signature.features))
+    rest, arrays = number_arrays.cut(text, len(signature.inputs))
     rest, request_id = _without_id(rest)
     head_of = _remembered_head if len(rest) <= REMEMBERED_BYTES else _head
     head = head_of(rest, len(arrays), signature)
@@ -149,11 +149,14 @@ def _behind(body: bytes, offset: int, tensor: Tensor, header_length: int | None)
 
 def _table(tensors: Sequence[Tensor], parts: Sequence[Rows], signature: Signature) -> Rows:
     first = tensors[0]
+    columns = signature.columns
     if first.column is None:
-        return parts[0].reshape(first.rows, first.width)
+        whole = parts[0].reshape(first.rows, first.width)
+        return whole if columns is None else whole.take(columns, axis=1)
     table = np.empty((first.rows, len(signature.features)), dtype=np.float32)
     for tensor, values in zip(tensors, parts, strict=True):
-        table[:, tensor.column] = values
+        if tensor.column != UNUSED:
+            table[:, tensor.column] = values
     return table
 
 

@@ -125,7 +125,7 @@ async def test_only_the_wanted_series_are_asked_for(prometheus: Prometheus) -> N
     taken = await read(kube, prometheus.url, ROLLOUT_SERIES)
     assert taken.pods[0].counts == {Series(metric_names.ARM_REQUESTS, ("r", "canary", "ok")): 5}
     names_asked = prometheus.asked[0]["query"].split('"')[1].split("|")
-    assert set(names_asked) == {metric_names.EPOCH, metric_names.MODEL_INFO, *ROLLOUT_SERIES}
+    assert set(names_asked) == {metric_names.EPOCH, metric_names.MODEL_INFO, metric_names.MODEL_INPUTS, *ROLLOUT_SERIES}
 
 
 async def test_a_pod_that_was_not_scraped_lately_is_a_failure_not_a_pod_without_traffic_monitoring_19(

@@ -1,5 +1,6 @@
 """The page that the model server writes is the page that the operator reads: same names, exact counts, sums that agree."""
 
+import re
 from collections.abc import Awaitable, Callable
 
 import aiohttp
@@ -34,7 +35,12 @@ def test_operator_reads_what_the_server_counts() -> None:
     assert fresh.run == RunId("uid-1", 1795416200.25)
     assert set(fresh.counts.values()) == {0}
     assert fresh.model == ServedModel(
-        "r", inputs_hash(signature), accepts_missing=True, outputs=outputs_hash(signature)
+        "r",
+        inputs_hash(signature),
+        accepts_missing=True,
+        outputs=outputs_hash(signature),
+        takes=signature.features,
+        needs=signature.features,
     )
     served = inputs[:40].copy()
     served[:3, 0] = np.nan
@@ -47,6 +53,23 @@ def test_operator_reads_what_the_server_counts() -> None:
     assert {name: sum(bins.values()) for name, bins in table.items()} == {"mean radius": 40, 'odd "name"\\': 40}
     assert table["mean radius"]["missing"] == 3
     assert mismatches(page.counts) == ()
+
+
+def test_operator_reads_what_clients_send_and_what_of_it_the_model_needs() -> None:
+    needs = ('$(POD_UID) "x"\\', "Temp\r\n(degC)")
+    profile = build(list(needs), np.eye(2, dtype=np.float32), ValueOutputs(np.ones(2, dtype=np.float32)))
+    signature = Signature(needs, (), inputs=("a", *reversed(needs)))
+    model = Model("sha256:" + "0" * 64, signature, profile, b"", lambda rows: {}, 0.0, 0.0)
+    text = Counters(model, "r", "uid-1", 1.0).exposition().decode()
+    found = parse(text, ROLLOUT_SERIES).model
+    assert found is not None
+    assert (found.takes, found.needs) == (signature.inputs, needs)
+    for broken in ("[", "[1]", "{}", '[\\"a\\",\\"a\\"]'):
+        page = re.sub(r'takes="(?:[^"\\]|\\.)*"', lambda _: f'takes="{broken}"', text)  # noqa: B023
+        unread = parse(page, ROLLOUT_SERIES)
+        assert unread.run == RunId("uid-1", 1.0)
+        assert unread.model is not None
+        assert unread.model.takes == (), "what cannot be read is not said, and the counts hold all the same"
 
 
 COLUMNS = 4200

@@ -27,17 +27,19 @@ from modelcycle_bundle import golden, layout, oms, profile
 from modelcycle_bundle.outputs import from_arrays
 
 FEATURES = ("width", "height", 'odd "name"\\')
+COLUMNS = tuple(range(len(FEATURES)))
 TABLE = np.random.default_rng(7).normal(size=(400, len(FEATURES))).astype(np.float32)
 
 
-def classifier(labels: Sequence[Any]) -> bytes:
-    """ONNX of a two-class logistic regression on TABLE."""
+def classifier(labels: Sequence[Any], columns: Sequence[int] = COLUMNS) -> bytes:
+    """ONNX of a two-class logistic regression on these columns of TABLE."""
     target = np.array(labels)[(TABLE.sum(axis=1) > 0).astype(int)]
     label_type = StringTensorType([None]) if isinstance(labels[0], str) else Int64TensorType([None])
     return _convert(
-        LogisticRegression().fit(TABLE, target),
+        LogisticRegression().fit(TABLE[:, list(columns)], target),
         [("label", label_type), ("probabilities", FloatTensorType([None, 2]))],
         {"zipmap": False},
+        len(columns),
     )
 
 
@@ -72,24 +74,27 @@ def centred() -> bytes:
     return raw
 
 
-def _convert(model: Any, outputs: list[tuple[str, Any]], options: dict[str, Any] | None) -> bytes:
-    inputs = [("input", FloatTensorType([None, len(FEATURES)]))]
+def _convert(
+    model: Any, outputs: list[tuple[str, Any]], options: dict[str, Any] | None, width: int = len(FEATURES)
+) -> bytes:
+    inputs = [("input", FloatTensorType([None, width]))]
     converted = convert_sklearn(model, initial_types=inputs, final_types=outputs, options=options, target_opset=21)
     raw: bytes = converted.SerializeToString()
     return raw
 
 
-def write_bundle(folder: Path, onnx: bytes) -> str:
-    """Write `folder`/model around a graph; returns the digest."""
+def write_bundle(folder: Path, onnx: bytes, columns: Sequence[int] = COLUMNS) -> str:
+    """Write `folder`/model around a graph of these columns; returns the digest."""
+    table, features = TABLE[:, list(columns)], [FEATURES[at] for at in columns]
     model = folder / layout.MODEL_DIR
     model.mkdir(parents=True)
     session = onnxruntime.InferenceSession(onnx, providers=["CPUExecutionProvider"])
     names = [output.name for output in session.get_outputs()]
-    outputs = from_arrays(dict(zip(names, session.run(names, {"input": TABLE}), strict=True)))
-    few = from_arrays(dict(zip(names, session.run(names, {"input": TABLE[:8]}), strict=True)))
+    outputs = from_arrays(dict(zip(names, session.run(names, {"input": table}), strict=True)))
+    few = from_arrays(dict(zip(names, session.run(names, {"input": table[:8]}), strict=True)))
     (model / layout.MODEL_FILE).write_bytes(onnx)
-    (model / layout.PROFILE_FILE).write_text(profile.build(FEATURES, TABLE, outputs).to_json())
-    (model / layout.GOLDEN_FILE).write_text(golden.make(TABLE[:8], few).to_json())
+    (model / layout.PROFILE_FILE).write_text(profile.build(features, table, outputs).to_json())
+    (model / layout.GOLDEN_FILE).write_text(golden.make(table[:8], few).to_json())
     for name in (layout.CARD_JSON_FILE, layout.CARD_MD_FILE, layout.BOM_FILE):
         (model / name).write_text("{}")
     return oms.digest_directory(model).root

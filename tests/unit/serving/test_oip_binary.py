@@ -89,7 +89,7 @@ def test_fp32_is_a_view_of_the_body_where_it_is_aligned(padding: int) -> None:
 
 
 def test_binary_and_json_tensors_mix_in_the_order_of_the_inputs() -> None:
-    signature = replace(SIGNATURE, features=("a", "b", "c"))
+    signature = replace(SIGNATURE, features=("a", "b", "c"), inputs=())
     inputs = [
         tensor(np.array([3, 6], "<i8").tobytes(), name="c", shape=[2], datatype="INT64"),
         tensor([1, None], name="a", shape=[2]),
