@@ -79,6 +79,7 @@ class Arms:
         self._heard: dict[str, Traffic] = {}
         self._owed = 0.0
         self._turn = 0
+        self._models: dict[str, str] = {}
         self._digests: dict[str, str] = {}
         self._taken: dict[str, tuple[str, ...]] = {}
         self._samples: Samples | None = None
@@ -196,7 +197,9 @@ class Arms:
     def _digest(self, pod: Json) -> str:
         wanted = pod["metadata"]["labels"]["modelcycle.dev/revision"]
         found = [r for r in self.kube.find(CONTROLLER_REVISION, self.namespace) if r["data"]["hash"] == wanted]
-        return str(found[0]["data"]["digest"]) if found else ""
+        if found:  # a pod knows its model also while its template is stored again
+            self._models[wanted] = str(found[0]["data"]["digest"])
+        return self._models.get(wanted, "")
 
     # The sampler's side.
 
