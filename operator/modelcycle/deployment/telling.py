@@ -1,7 +1,7 @@
 """What the pods of a canary are told of the inputs that clients send. Pure.
 
-Owns who is told: a canary that needs some of stable's inputs, or all of them in another order, where both servers say their names. Told pods
-read a single tensor in the order that clients know, before and after they are promoted; what they are told stays in their stored template.
+Owns who is told: a canary that needs some of stable's inputs, or all of them in another order, where both servers say their names.
+Told pods read a single tensor in the order that clients know, before and after they are promoted: it stays in their stored template.
 """
 
 from modelcycle.deployment.counting import Fit, client_inputs, fit
