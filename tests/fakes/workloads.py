@@ -57,6 +57,8 @@ class Behaviour(StrEnum):
     """The server ends because it does not reproduce the golden answers."""
     REFUSED = "Refused"
     """No pod is created: quota."""
+    UNSCHEDULABLE = "Unschedulable"
+    """No node has room."""
 
 
 _FAILURES: Final = {
@@ -233,6 +235,9 @@ def pod_status(behaviour: Behaviour, ticks: int, *, was_ready: bool = False) -> 
     """The status a kubelet writes for a pod of this behaviour that is `ticks` old. A pod that was Ready stays so."""
     if was_ready or (behaviour is Behaviour.HEALTHY and ticks >= START_TICKS):
         return _running()
+    if behaviour is Behaviour.UNSCHEDULABLE:
+        scheduled = {"type": "PodScheduled", "status": "False", "reason": "Unschedulable", "message": "0/1 nodes: cpu"}
+        return {"phase": "Pending", "conditions": [scheduled]}
     if ticks < START_TICKS or behaviour in (Behaviour.HEALTHY, Behaviour.SLOW):
         return {"phase": "Pending", "initContainerStatuses": [_waiting("fetch", "PodInitializing", "", 0)]}
     if behaviour is Behaviour.NO_IMAGE:

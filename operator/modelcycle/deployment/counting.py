@@ -14,7 +14,7 @@ from modelcycle.api.conditions import timestamp
 from modelcycle.api.modeldeployment import Spec
 from modelcycle.deployment.analysis import AnalysisState, is_consistent
 from modelcycle.deployment.manifests import is_telling
-from modelcycle.deployment.status import Canary, Stage, State
+from modelcycle.deployment.status import Canary, Grounds, Stage, State
 from modelcycle.deployment.world import World
 from modelcycle.metrics.port import FailingPod, Samples, ServedModel
 from modelcycle.stats.evidence import Verdict, verdict
@@ -147,10 +147,15 @@ def is_compared(canary: Canary | None) -> bool:
     return canary is not None and canary.traffic_at is not None
 
 
+def awaits_evidence(canary: Canary) -> bool:
+    """Whether it waits for evidence while it has none: in its steps, and after them, since evidence can sink while it grows."""
+    return canary.stage is Stage.STEPS or canary.grounds is Grounds.EVIDENCE
+
+
 def is_overdue(world: World, spec: Spec, state: State) -> bool:
     """Whether the time for evidence has run out without it, also where no request came of which there could be any."""
     canary, analysis = state.canary, state.analysis
-    if canary is None or canary.traffic_at is None or canary.stage is not Stage.STEPS:
+    if canary is None or canary.traffic_at is None or not awaits_evidence(canary):
         return False
     if spec.paused or canary.unseen_since is not None:
         return False

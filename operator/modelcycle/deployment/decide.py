@@ -14,7 +14,7 @@ from modelcycle.api.modeldeployment import DeploymentReason as Reason
 from modelcycle.api.modeldeployment import Spec
 from modelcycle.api.rollout import Pause, SetWeight, Shadow
 from modelcycle.deployment import evidence_map
-from modelcycle.deployment.counting import FIT_BOUND
+from modelcycle.deployment.counting import FIT_BOUND, awaits_evidence
 from modelcycle.deployment.effects import altered, effects, lingers, shares
 from modelcycle.deployment.hold import hold
 from modelcycle.deployment.manifests import deployment_name, trust_name
@@ -153,10 +153,10 @@ def _moments(spec: Spec, canary: Canary) -> Iterable[datetime]:
         yield canary.unready_since + spec.progress_deadline
     if canary.stage is Stage.FORWARDING:
         yield canary.since + APPLY_BOUND
+    if canary.traffic_at and awaits_evidence(canary):
+        yield canary.traffic_at + spec.canary.analysis.max_duration
     if canary.stage is not Stage.STEPS:
         return
-    if canary.traffic_at:
-        yield canary.traffic_at + spec.canary.analysis.max_duration
     step = spec.canary.steps[canary.step] if canary.step < len(spec.canary.steps) else None
     if isinstance(step, Pause | Shadow) and step.duration is not None:
         yield canary.since + step.duration

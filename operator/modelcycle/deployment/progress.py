@@ -38,6 +38,9 @@ def progress(world: World, spec: Spec, done: Transition) -> Transition:
         return done.to(replace(done.state, traffic=done.state.traffic.changed(world.now, shadow=0)))
     if not is_ready(world, canary.ref.revision, capacity(spec, done.state, canary.ref.revision)):
         return done
+    if canary.grounds is Grounds.EVIDENCE and _proof(world, spec, done) is Grounds.TIME:
+        canary = replace(canary, grounds=Grounds.TIME)  # its evidence has sunk, and the spec says what follows
+        done = done.with_canary(canary)
     advance: dict[Stage, Callable[[World, Spec, Transition, Canary], Transition]] = {
         Stage.STARTING: _begin,
         Stage.STEPS: _step,
@@ -196,6 +199,13 @@ def rests_on_counts(spec: Spec, state: State, canary: Canary) -> bool:
     return canary.grounds in (Grounds.EVIDENCE, Grounds.TIME) or (
         canary.grounds is Grounds.READY and went_through_steps
     )
+
+
+def is_unproven(state: State, canary: Canary) -> bool:
+    """Whether the evidence that its promotion rests on has sunk since."""
+    analysis = state.analysis
+    has_it = analysis is not None and verdict(analysis.evidence, analysis.design) is Verdict.PASS
+    return canary.grounds is Grounds.EVIDENCE and not has_it
 
 
 def _holds(world: World, spec: Spec, done: Transition, canary: Canary) -> bool:

@@ -122,10 +122,15 @@ def _promote(world: World, spec: Spec, done: Transition, canary: Canary) -> Answ
 
 
 def _promote_full(world: World, done: Transition, canary: Canary) -> Answer:
-    if canary.stage is Stage.FORWARDING or canary.grounds not in (Grounds.READY, Grounds.PERSON):
+    # One without steps is on its way without evidence already: the order is about its form. One that rests on evidence
+    # may be held until that comes back, or can be seen.
+    is_held = canary.grounds in (Grounds.EVIDENCE, Grounds.TIME)
+    if canary.grounds is Grounds.RETURNED or (canary.stage is Stage.FORWARDING and not is_held):
         return _refused(done, "it is being promoted already")
-    # One without steps is on its way without evidence already: the order is about its form.
-    after = done.with_canary(replace(canary, stage=Stage.CAPACITY, since=world.now, grounds=Grounds.PERSON))
+    ordered = replace(canary, grounds=Grounds.PERSON)
+    if canary.stage is not Stage.FORWARDING:
+        ordered = replace(ordered, stage=Stage.CAPACITY, since=world.now)
+    after = done.with_canary(ordered)
     return after, RequestResult.EXECUTED, f"{label(canary.ref)} is promoted without waiting for evidence"
 
 

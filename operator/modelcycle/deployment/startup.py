@@ -9,6 +9,7 @@ from typing import Final
 
 from modelcycle.api.modeldeployment import DeploymentReason as Reason
 from modelcycle.api.modeldeployment import Spec
+from modelcycle.deployment.counting import awaits_evidence
 from modelcycle.deployment.diagnose import Gravity, Problem
 from modelcycle.deployment.rejection import TRUST_REASONS
 from modelcycle.deployment.status import Canary, Stage
@@ -75,17 +76,17 @@ def hold_unseen(world: World, spec: Spec, done: Transition) -> Transition:
     canary = done.state.canary
     if canary is None:
         return done
-    unseen = canary.stage is Stage.STEPS and not spec.paused and not done.counts.is_complete
+    unseen = awaits_evidence(canary) and not spec.paused and not done.counts.is_complete
     since = canary.unseen_since
     if unseen == (since is not None):
         return done
     if since is None:
         return done.with_canary(replace(canary, unseen_since=world.now))
-    if canary.stage is not Stage.STEPS:
+    if not awaits_evidence(canary):
         return done.with_canary(replace(canary, unseen_since=None))
     went_on = replace(
         canary,
-        since=_later(world, since, canary.since),
+        since=_later(world, since, canary.since) if canary.stage is Stage.STEPS else canary.since,
         traffic_at=_later(world, since, canary.traffic_at) if canary.traffic_at else None,
         unseen_since=None,
     )

@@ -15,7 +15,7 @@ from modelcycle.deployment.approvals import is_approval_missing, why_not
 from modelcycle.deployment.counting import FIT_BOUND, CountsState, is_overdue
 from modelcycle.deployment.effects import altered
 from modelcycle.deployment.forecast import duration, remaining, rounded
-from modelcycle.deployment.progress import APPLY_BOUND, is_form_unknown, rests_on_counts
+from modelcycle.deployment.progress import APPLY_BOUND, is_form_unknown, is_unproven, rests_on_counts
 from modelcycle.deployment.rejection import standing_rejection
 from modelcycle.deployment.revision import Target
 from modelcycle.deployment.routing import router
@@ -169,7 +169,7 @@ def _compared(world: World, spec: Spec, done: Transition, canary: Canary) -> Ver
         seconds = int(FIT_BOUND.total_seconds())
         text = f"{label(canary.ref)} is Ready; its inputs and answers are compared with stable's first, for at most {seconds} s"
         return Verdict(Outcome.RECONCILING, Reason.REVISION_STARTING, text)
-    is_promoting = canary.stage in (Stage.CAPACITY, Stage.FORWARDING)
+    is_promoting = canary.stage in (Stage.CAPACITY, Stage.FORWARDING) and not is_unproven(state, canary)
     if is_promoting and (counts.is_complete or not rests_on_counts(spec, state, canary)):
         text = f"{label(canary.ref)} has its replicas; once it gets all requests the Service moves to it"
         return Verdict(Outcome.RECONCILING, Reason.PROMOTING, text)
