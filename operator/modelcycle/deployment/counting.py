@@ -186,14 +186,20 @@ def _last_seen(samples: Samples | None) -> Mapping[str, datetime]:
 
 def fit(world: World, canary: str, stable: str) -> Fit:
     """How two revisions go together. What an older server does not say is no difference."""
+    said = _said(world, canary, stable)
+    stored = world.revisions.get(canary)
+    is_told = stored is not None and is_telling(stored.template)
+    # One that was not read yet may be of the template before it was told.
+    return Fit.BY_NAME if said is Fit.ACCEPTS and is_told and not is_read(world, canary) else said
+
+
+def _said(world: World, canary: str, stable: str) -> Fit:
+    """By the pods that were read."""
     old = next(_served(world, stable), None)
     # Pods of one revision may differ while they are told: it fits when the last of them does.
     found = {Fit.UNKNOWN if old is None else _fit_of(new, old) for new in _served(world, canary)}
     order = (Fit.OTHER_INPUTS, Fit.OTHER_OUTPUTS, Fit.BY_NAME, Fit.ACCEPTS)
-    worst = next((each for each in order if each in found), Fit.UNKNOWN)
-    stored = world.revisions.get(canary)
-    is_told = stored is not None and is_telling(stored.template)
-    return Fit.BY_NAME if worst is Fit.ACCEPTS and is_told and not is_read(world, canary) else worst
+    return next((each for each in order if each in found), Fit.UNKNOWN)
 
 
 def _fit_of(new: ServedModel, old: ServedModel) -> Fit:
@@ -224,9 +230,9 @@ def is_fit_settled(world: World, canary: str, stable: str) -> bool:
     A server of one's own may have no counters at all: it is waited for FIT_BOUND from the moment its pods are Ready.
     """
     found = fit(world, canary, stable)
-    if found is Fit.BY_NAME:
+    if _said(world, canary, stable) is Fit.BY_NAME:
         return False  # its pods are being made again: this one would read a single tensor in an order of its own
-    if found is not Fit.UNKNOWN or not world.answering(stable):
+    if found not in (Fit.UNKNOWN, Fit.BY_NAME) or not world.answering(stable):
         return True
     if is_read(world, canary) and is_read(world, stable):
         return True

@@ -162,7 +162,10 @@ def _compared(world: World, spec: Spec, done: Transition, canary: Canary) -> Ver
     state, counts = done.state, done.counts
     if is_approval_missing(world, spec, state):
         return _unapproved(world, spec, state, canary)
-    if inputs_to_tell(world, state):
+    is_before = canary.stage is Stage.STARTING or (
+        canary.stage is Stage.CAPACITY and is_form_unknown(world, state, canary)
+    )
+    if is_before and inputs_to_tell(world, state):
         text = f"{label(canary.ref)} needs stable's inputs by name: its pods are made again and told in which order clients send them"
         return Verdict(Outcome.RECONCILING, Reason.REVISION_STARTING, text)
     if canary.stage is Stage.CAPACITY and is_form_unknown(world, state, canary):

@@ -6,6 +6,7 @@ import pytest
 
 from fakes.canary_lab import STEPS, canary_spec, started
 from fakes.deployment_lab import NAMESPACE, Lab, digest
+from modelcycle.deployment.manifests import is_telling, telling
 from modelcycle.kube.kinds import CONTROLLER_REVISION, DEPLOYMENT, POD
 from modelcycle_bundle import client_inputs
 
@@ -126,3 +127,38 @@ async def test_pod_that_was_not_read_since_it_was_told_gets_no_request() -> None
         await lab.run(seconds=1)
     assert len(lab.arms.serving(digest("b"))) == 2
     assert (lab.serving, lab.arms.misread, lab.arms.by_digest.get(digest("b"), 0)) == ("a", 0, 0)
+
+
+async def test_order_of_a_person_waits_for_told_pods_that_cannot_be_read_a_minute_at_most() -> None:
+    lab = await begun(("weight", "height", "age"), requests=[ORDER])
+    for second in range(120):
+        pods = [pod["metadata"] for pod in lab.kube.find(POD, NAMESPACE)]
+        lab.arms.deaf |= {pod["uid"] for pod in pods if "-told-" in pod["name"]}
+        await lab.run(seconds=1)
+        assert second >= 60 or lab.serving == "a"
+    assert (lab.serving, lab.arms.misread, lab.arms.bad_answers) == ("b", 0, 0)
+
+
+async def test_canary_pod_that_cannot_be_read_any_more_is_not_said_to_be_made_again() -> None:
+    lab = await begun(("weight", "age"), steps=[{"setWeight": 50}, {"pause": {}}])
+    await lab.run(seconds=60, until=lambda: lab.reason == "CanaryPaused")
+    assert lab.reason == "CanaryPaused"
+    lab.kube.remove(POD, NAMESPACE, next(p["metadata"]["name"] for p in lab.kube.find(POD, NAMESPACE) if told_pod(p)))
+    for _ in range(10):
+        lab.arms.deaf |= {pod["metadata"]["uid"] for pod in lab.kube.find(POD, NAMESPACE) if told_pod(pod)}
+        await lab.run(seconds=1)
+        assert "made again" not in lab.condition("Ready")["message"]  # type: ignore[index]
+
+
+def told_pod(pod: dict[str, Any]) -> bool:
+    return "-told-" in pod["metadata"]["name"]
+
+
+def test_template_is_told_the_last_list_alone() -> None:
+    template = {"metadata": {}, "spec": {"containers": [{"name": "server", "env": [{"name": "X", "value": "1"}]}]}}
+    once = telling(telling(template, ("a",)), ("b", "$(X)"))
+    assert once["spec"]["containers"][0]["env"] == [
+        {"name": "X", "value": "1"},
+        {"name": "MODELCYCLE_INPUTS", "value": '["b","\\u0024(X)"]'},
+    ]
+    assert (is_telling(template), is_telling(once)) == (False, True)
