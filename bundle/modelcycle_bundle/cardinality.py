@@ -6,6 +6,7 @@ Owns the sums; tests compare them with real pages. Counts samples: a histogram o
 from collections.abc import Mapping, Sequence
 from typing import Final
 
+from modelcycle_bundle import client_inputs
 from modelcycle_bundle import metric_names as names
 from modelcycle_bundle.bins import ClassBins
 from modelcycle_bundle.profile import BinCounter, Profile
@@ -24,7 +25,7 @@ def served(profile: Profile, bounds: Sequence[float] = names.LATENCY_BOUNDS) -> 
         names.PREDICTION: len(counter.output_series),
         names.DURATION: len(bounds) + 3,
         names.MODEL_INFO: 1,
-        names.MODEL_INPUTS: 1,
+        names.MODEL_INPUTS: len(client_inputs.parts(client_inputs.to_text([each.name for each in profile.features]))),
         names.EPOCH: 1,
         names.DRAINING: 1,
         names.EXPLANATIONS: len(names.EXPLANATION_CODES),

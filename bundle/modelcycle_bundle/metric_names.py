@@ -32,7 +32,8 @@ MODEL_INFO: Final = "modelcycle_model_info"
 classes of the answers) and `missing` (`accepted`, `refused`)."""
 MODEL_INPUTS: Final = "modelcycle_model_inputs"
 """Gauge 1; labels `takes` (names that clients send, in order) and `needs` (those that the model reads, "" where it reads them as they
-come), as client_inputs.to_text writes them. Pods of an earlier image have none: they read single tensors in the model's own order."""
+come), as client_inputs.to_text writes them, in series by `part` that are to be joined. Pods of an earlier image have none: they read single
+tensors in the model's own order."""
 EPOCH: Final = "modelcycle_epoch"
 """Gauge: start of the counters as Unix seconds; label `pod_uid`. (pod uid, start) names one run of the counters."""
 DRAINING: Final = "modelcycle_draining"

@@ -94,8 +94,12 @@ TABLE: Final[Mapping[str, Metric]] = {
         Metric(
             names.MODEL_INPUTS,
             _GAUGE,
-            "Names of the inputs, as JSON; empty above 16 KiB.",
-            {"takes": "those that clients send, in order", "needs": "those that the model reads; empty: all, in order"},
+            "Names of the inputs, as JSON in parts of 1,000 characters; empty above 16 KiB.",
+            {
+                "part": "`00`, `01`.., to be joined",
+                "takes": "those that clients send, in order",
+                "needs": "those that the model reads; empty: all, in order",
+            },
         ),
         Metric(names.EPOCH, _GAUGE, "Start of these counters in Unix seconds.", {"pod_uid": "of this pod"}),
         Metric(names.DRAINING, _GAUGE, "1 while the process answers with Connection: close."),

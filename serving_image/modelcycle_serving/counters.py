@@ -6,7 +6,8 @@ never sees half a request. Holds counts only, no value of any row. Every series 
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from itertools import zip_longest
 
 from modelcycle_bundle import client_inputs
 from modelcycle_bundle import metric_names as names
@@ -43,7 +44,7 @@ class Counters:
             *described(names.MODEL_INFO),
             f"{names.MODEL_INFO}{labelled(about)} 1",
             *described(names.MODEL_INPUTS),
-            f"{names.MODEL_INPUTS}{labelled(input_names(model.signature))} 1",
+            *(f"{names.MODEL_INPUTS}{labelled(labels)} 1" for labels in input_names(model.signature)),
             *described(names.EPOCH),
             f"{names.EPOCH}{labelled({'pod_uid': pod_uid})} {started:.3f}",
         ]
@@ -125,16 +126,16 @@ def latency_bounds(objective: float | None) -> tuple[float, ...]:
 
 
 def inputs_hash(signature: Signature) -> str:
-    """First 12 hex of the SHA-256 of the names that clients send, in their order, as canonical JSON."""
-    plain = json.dumps(list(signature.inputs), separators=(",", ":"))
-    return hashlib.sha256(plain.encode()).hexdigest()[:12]
+    """What the label `inputs` says: equal for models that take the same requests."""
+    return client_inputs.hash_of(signature.inputs)
 
 
-def input_names(signature: Signature) -> dict[str, str]:
-    """The labels of MODEL_INPUTS; both "" where the names are too long."""
+def input_names(signature: Signature) -> Iterator[dict[str, str]]:
+    """The labels of each series of MODEL_INPUTS; one without names where they are too long."""
     takes = client_inputs.to_text(signature.inputs)
     needs = client_inputs.to_text(signature.features) if takes and signature.columns is not None else ""
-    return {"takes": takes, "needs": needs}
+    cut = zip_longest(client_inputs.parts(takes), client_inputs.parts(needs), fillvalue="")
+    return ({"part": f"{at:02d}", "takes": one, "needs": other} for at, (one, other) in enumerate(cut))
 
 
 def outputs_hash(signature: Signature) -> str:

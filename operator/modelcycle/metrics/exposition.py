@@ -64,16 +64,14 @@ def counters(samples: Iterable[Sample], series: SeriesSet) -> PodCounters:
     counts: dict[Series, int] = {}
     runs: set[RunId] = set()
     model: ServedModel | None = None
-    takes: tuple[str, ...] = ()
-    needs: tuple[str, ...] = ()
+    parts: dict[str, tuple[str, str]] = {}
     for name, labels, value in samples:
         if name == metric_names.EPOCH:
             runs.add(_run(labels, value))
         elif name == metric_names.MODEL_INFO:
             model = _model(labels)
         elif name == metric_names.MODEL_INPUTS:
-            takes = _names(labels.get("takes", ""))
-            needs = _names(labels.get("needs", "")) or takes
+            parts[labels.get("part", "")] = (labels.get("takes", ""), labels.get("needs", ""))
         elif name in series:
             kept = Series(name, _labels(name, labels, series[name]))
             # Labels that are not kept (a newer server's) add up to the series we know.
@@ -82,7 +80,10 @@ def counters(samples: Iterable[Sample], series: SeriesSet) -> PodCounters:
         raise UnusablePage(f"{metric_names.EPOCH}: expected one series, found {len(runs)}")
     if metric_names.ROWS in series and Series(metric_names.ROWS) not in counts:
         raise UnusablePage(f"{metric_names.ROWS} is missing")
-    return PodCounters(runs.pop(), counts, model and replace(model, takes=takes, needs=needs))
+    takes, needs = (_names("".join(parts[part][at] for part in sorted(parts))) for at in range(2))
+    if model and client_inputs.hash_of(takes) == model.inputs:  # else a part is missing
+        model = replace(model, takes=takes, needs=needs or takes)
+    return PodCounters(runs.pop(), counts, model)
 
 
 def _without_bins(text: str, labels: Mapping[str, tuple[str, ...]]) -> str:

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 
 import aiohttp
 import aiohttp.test_utils
@@ -13,7 +14,7 @@ from modelcycle.drift.consistency import ROWS, feature_bins, mismatches, total_r
 from modelcycle.metrics.exposition import parse
 from modelcycle.metrics.pods import WITHOUT_BINS, HttpPages, PageError
 from modelcycle.metrics.port import ROLLOUT_SERIES, RunId, Series, ServedModel
-from modelcycle_bundle import metric_names
+from modelcycle_bundle import client_inputs, metric_names
 from modelcycle_bundle.outputs import ValueOutputs
 from modelcycle_bundle.profile import build
 from modelcycle_bundle.traffic import Traffic
@@ -64,6 +65,17 @@ def test_operator_reads_what_clients_send_and_what_of_it_the_model_needs() -> No
     found = parse(text, ROLLOUT_SERIES).model
     assert found is not None
     assert (found.takes, found.needs) == (signature.inputs, needs)
+    many = tuple(f"sensor {at} of the line" for at in range(120))
+    wide = Signature(many, (), inputs=many[::-1])
+    shown = Counters(replace(model, signature=wide), "r", "uid-1", 1.0).exposition_without_bins().decode()
+    assert shown.count("modelcycle_model_inputs{") == 3
+    assert max(map(len, re.findall(r'"((?:[^"\\]|\\.)*)"', shown.replace('\\"', "'")))) <= client_inputs.PART_LENGTH
+    joined = parse(shown, ROLLOUT_SERIES).model
+    assert joined is not None
+    assert (joined.takes, joined.needs) == (many[::-1], many)
+    lost = parse("\n".join(line for line in shown.splitlines() if 'part="01"' not in line) + "\n", ROLLOUT_SERIES).model
+    assert lost is not None
+    assert lost.takes == ()
     for broken in ("[", "[1]", "{}", '[\\"a\\",\\"a\\"]'):
         page = re.sub(r'takes="(?:[^"\\]|\\.)*"', lambda _: f'takes="{broken}"', text)  # noqa: B023
         unread = parse(page, ROLLOUT_SERIES)

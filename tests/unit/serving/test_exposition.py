@@ -190,7 +190,7 @@ def test_a_whole_page_has_as_many_series_as_foretold(server: rig.Server, page: b
     assert cardinality.total(cardinality.served(profile)) == sum(exported(page.decode()).values())
 
 
-@pytest.mark.parametrize(("features", "said"), [(30, "two classes 491 in all"), (200, "200 features 2,701")])
+@pytest.mark.parametrize(("features", "said"), [(30, "two classes 491 in all"), (200, "200 features 2,702")])
 def test_the_documentation_says_how_many_series_a_profile_makes(features: int, said: str) -> None:
     random = np.random.default_rng(1)
     table = random.normal(size=(2000, features)).astype(np.float32)
