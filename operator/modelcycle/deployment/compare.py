@@ -9,6 +9,8 @@ from collections.abc import Mapping, Sequence
 from decimal import Decimal
 from typing import Any, Final
 
+SCALARS: Final = (str, int, float)
+"""Most of what is compared. Asked for first: asking whether something is a Mapping costs ten times as much."""
 _KEYS: Final = ("name", "mountPath", "containerPort", "uid", "topologyKey")
 _ATOMIC_MAPS: Final = frozenset({"selector"})
 _QUANTITY_MAPS: Final = frozenset({"requests", "limits"})
@@ -16,6 +18,8 @@ _QUANTITY_MAPS: Final = frozenset({"requests", "limits"})
 
 def holds(live: Any, rendered: Any, at: str = "") -> bool:
     """Whether applying `rendered` over `live` would change nothing. `at` is the name of the field compared."""
+    if isinstance(rendered, SCALARS):
+        return bool(live == rendered)
     if isinstance(rendered, Mapping):
         return _holds_mapping(live, rendered, at)
     if isinstance(rendered, Sequence) and not isinstance(rendered, str):

@@ -14,7 +14,7 @@ from datetime import datetime, timedelta
 from typing import Any, Final
 
 from modelcycle.api.conditions import timestamp
-from modelcycle.deployment.compare import holds
+from modelcycle.deployment.compare import SCALARS, holds
 from modelcycle.engine.plan import Action, Apply, Create, Repair
 from modelcycle.kube.kinds import DEPLOYMENT, GROUP, SERVICE, Kind
 
@@ -171,6 +171,8 @@ def _foreign(kind: Kind, live: Mapping[str, Any], wanted: Mapping[str, Any]) -> 
 
 
 def _surplus(live: Any, wanted: Any, path: Path) -> Iterator[Path]:
+    if isinstance(live, SCALARS):
+        return
     if isinstance(live, Mapping) and isinstance(wanted, Mapping):
         for name, value in live.items():
             if name in wanted:
