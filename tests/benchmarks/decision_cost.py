@@ -14,7 +14,6 @@ import numpy as np
 
 from campaigns.deciding import DecidePolicy, waiting_world
 from campaigns.rollouts import Traffic
-from modelcycle.deployment import status
 from modelcycle.deployment.decide import decide
 from modelcycle.stats.dispersion import Dispersion, accumulate
 from modelcycle.stats.evidence import Counts, Design, Evidence, Look, log_promote, observe, verdict
@@ -57,7 +56,7 @@ def decisions() -> list[float]:
     later = policy.reading(world, world.now + timedelta(seconds=62), next(looks))
     for _ in range(RUNS // 4):
         began = time.process_time_ns()
-        decide(replace(later, state=status.parse(later.raw_status)))
+        decide(replace(later, state=policy.state(later.raw_status)))
         taken.append((time.process_time_ns() - began) / 1000)
     return taken
 

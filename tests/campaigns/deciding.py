@@ -14,12 +14,13 @@ from typing import Any, Final
 
 from campaigns.rollouts import Decision, PodLook
 from fakes.deployment_lab import NAMESPACE, Lab, model
-from modelcycle.deployment import status
+from modelcycle.deployment import evidence_entries, status
 from modelcycle.deployment.decide import decide
 from modelcycle.deployment.observe import Reading, observe
 from modelcycle.deployment.status import Stage
 from modelcycle.deployment.world import World
-from modelcycle.engine.plan import Key, WriteStatus
+from modelcycle.engine.plan import Create, Key, WriteStatus
+from modelcycle.kube.kinds import CONFIG_MAP
 from modelcycle.metrics.port import RunId, RunSample, Series
 from modelcycle.settings import Settings
 from modelcycle.stats.evidence import Counts
@@ -61,6 +62,8 @@ class DecidePolicy:
     """`decide`, look after look. Stable's pods count both arms, as they hand the requests on."""
 
     raw: Mapping[str, Any] | None = None
+    kept: Mapping[str, str] = field(default_factory=dict)
+    """Entries of the ConfigMap with the evidence."""
     counted: dict[RunId, tuple[Counts, Counts]] = field(default_factory=dict)
     """Canary's and stable's counts by run of counters."""
 
@@ -70,11 +73,20 @@ class DecidePolicy:
         world = self.reading(start, start.now + timedelta(seconds=at), pods)
         while True:
             decision = _decision(world.state)
-            written = next((a.status for a in decide(world).actions if isinstance(a, WriteStatus)), None)
+            actions = decide(world).actions
+            written = next((a.status for a in actions if isinstance(a, WriteStatus)), None)
             if decision is not Decision.HOLD or written is None:
                 return decision
+            maps = (a.body for a in actions if isinstance(a, Create) and a.kind is CONFIG_MAP)
+            self.kept = next(
+                (body["data"] for body in maps if body["metadata"]["name"].endswith("-evidence")), self.kept
+            )
             self.raw = json.loads(json.dumps(written))
-            world = replace(world, raw_status=self.raw, state=status.parse(self.raw))
+            world = replace(world, raw_status=self.raw, state=self.state(self.raw))
+
+    def state(self, raw: Mapping[str, Any]) -> status.State:
+        """What a fresh operator reads."""
+        return replace(status.parse(raw), analysis=evidence_entries.read(raw, self.kept).analysis)
 
     def reading(self, start: World, now: datetime, pods: PodLook) -> World:
         """The World at `now`, after a reading of what the pods have counted on top of all looks before."""
@@ -88,7 +100,7 @@ class DecidePolicy:
         raw = start.raw_status if self.raw is None else self.raw
         runs = {run: self._sample(replace(seen, seen_at=now), raw) for run, seen in start.samples.runs.items()}
         samples = replace(start.samples, taken_at=now, runs=runs)
-        return replace(start, now=now, samples=samples, raw_status=raw, state=status.parse(raw))
+        return replace(start, now=now, samples=samples, raw_status=raw, state=self.state(raw))
 
     def _sample(self, seen: RunSample, raw: Mapping[str, Any]) -> RunSample:
         if seen.run not in self.counted:
