@@ -16,6 +16,7 @@ from modelcycle.api.rollout import Pause, SetWeight, Shadow
 from modelcycle.deployment import evidence_map
 from modelcycle.deployment.counting import FIT_BOUND, awaits_evidence
 from modelcycle.deployment.effects import altered, effects, lingers, shares
+from modelcycle.deployment.evidence_entries import entry_of
 from modelcycle.deployment.hold import hold
 from modelcycle.deployment.manifests import deployment_name, trust_name
 from modelcycle.deployment.progress import APPLY_BOUND
@@ -55,19 +56,19 @@ def decide(world: World) -> Plan:
     answer = verdict(world, world.spec, done)
     caused = effects(world, world.spec, done.state)
     happened = (*_lost(world), *done.happened, *_repairs(world, caused))
-    known = done.state.analysis if done.state.analysis and done.state.analysis.evidence.looks else None
-    kept = evidence_map.write(world, known) if known else None
+    known = done.state.analysis
+    entry = entry_of(known) if known and known.evidence.looks else None
+    kept = evidence_map.write(world, entry) if entry else None
+    wanted = render(world, done, answer, evidence_map.reference(world, entry) if entry else {})
     actions: list[Action] = [
         # Means nothing before status names it, so it is no effect.
         *((kept,) if kept else ()),
-        *_write(world, render(world, done, answer, evidence_map.reference(world, known) if known else {})),
+        *_write(world, wanted),
         *caused,
         *(_emit(world, happening) for happening in happened),
     ]
     # Should the API server refuse the evidence's place, or the status: a share that was taken away is taken away all the same.
-    safety: list[Action] = []
-    if known and kept:
-        safety += _write(world, render(world, done, answer, evidence_map.inline(known)))
+    safety: list[Action] = [*_write(world, evidence_map.inline(wanted, entry))] if entry and kept else []
     if world.state.traffic.share > done.state.traffic.share:
         safety += shares(world, world.spec, done.state)
     return Plan(tuple(actions), _next_look(world, world.spec, done, answer), tuple(safety))

@@ -26,11 +26,20 @@ class Found:
     problem: str = ""
 
 
-def entry_name(analysis: AnalysisState) -> str:
-    """`v1-20260612T081500Z-<digest>`: form, time of the last look, first 16 hex digits of the SHA-256 of the entry."""
-    at = analysis.last_look_at
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One version of the evidence."""
+
+    key: str
+    """`v1-20260612T081500Z-<digest>`: form, time of the last look, first 16 hex digits of the SHA-256 of the text."""
+    text: str
+
+
+def entry_of(analysis: AnalysisState) -> Entry:
+    """The entry that this evidence makes."""
+    at, text = analysis.last_look_at, state_text(analysis)
     moment = at.astimezone(UTC).strftime("%Y%m%dT%H%M%SZ") if at else "0"
-    return f"v{FORM}-{moment}-{_digest(state_text(analysis))}"
+    return Entry(f"v{FORM}-{moment}-{_digest(text)}", text)
 
 
 def read(status: Mapping[str, Any], data: Mapping[str, str]) -> Found:

@@ -6,8 +6,7 @@ Owns what is written there and which entries stay. What an entry must be to coun
 from collections.abc import Mapping
 from typing import Any, Final
 
-from modelcycle.deployment.analysis import AnalysisState, state_text
-from modelcycle.deployment.evidence_entries import entry_name, named
+from modelcycle.deployment.evidence_entries import Entry, named
 from modelcycle.deployment.manifests import evidence_map, evidence_name
 from modelcycle.deployment.world import World
 from modelcycle.engine.plan import Apply, Create
@@ -17,32 +16,33 @@ UNNAMED: Final = 2
 """Entries that stay although status does not name them: another operator may be about to."""
 
 
-def reference(world: World, analysis: AnalysisState) -> dict[str, Any]:
+def reference(world: World, entry: Entry) -> dict[str, Any]:
     """The field of `status.analysis` that names the evidence; the evidence itself where the ConfigMap is not ours to write."""
     name = evidence_name(world.name, world.uid)
     if any(item.kind == CONFIG_MAP.kind and item.name == name for item in world.foreign):
-        return inline(analysis)
-    return {"stateRef": {"name": name, "key": entry_name(analysis)}}
+        return {"state": entry.text}
+    return {"stateRef": {"name": name, "key": entry.key}}
 
 
-def inline(analysis: AnalysisState) -> dict[str, Any]:
-    """The evidence itself as a field of `status.analysis`: where it goes when the ConfigMap cannot be written."""
-    return {"state": state_text(analysis)}
+def inline(status: Mapping[str, Any], entry: Entry) -> dict[str, Any]:
+    """The status with the evidence itself in it: where it goes when the ConfigMap cannot be written."""
+    shown = {name: value for name, value in status["analysis"].items() if name != "stateRef"}
+    return {**status, "analysis": {**shown, "state": entry.text}}
 
 
-def write(world: World, analysis: AnalysisState) -> Create | Apply | None:
+def write(world: World, entry: Entry) -> Create | Apply | None:
     """Keep this evidence, before status names it; None where it is kept already.
 
     On the resourceVersion that was read, so that of two operators at once one is refused, and none removes what the other just wrote.
     """
-    live, new = world.evidence_map, entry_name(analysis)
+    live = world.evidence_map
     entries: Mapping[str, str] = (live.body.get("data") or {}) if live else {}
-    if new in entries or "stateRef" not in reference(world, analysis):
+    if entry.key in entries or "stateRef" not in reference(world, entry):
         return None
     current = named(world.raw_status)
     others = sorted(key for key in entries if key != current)[-UNNAMED:]
     kept = {key: entries[key] for key in (current, *others) if key in entries}
-    body = evidence_map(world.namespace, world.name, world.uid, kept | {new: state_text(analysis)})
+    body = evidence_map(world.namespace, world.name, world.uid, kept | {entry.key: entry.text})
     if live is None:
         return Create(CONFIG_MAP, body)
     metadata = {**body["metadata"], "resourceVersion": live.body["metadata"]["resourceVersion"]}
