@@ -9,6 +9,7 @@ from demo import records
 from demo.kubectl import condition, describe, is_current, is_stalled
 from demo.records import Records
 from plant import Plant
+from told_by_logs import messages_lost
 
 SECONDS = 240.0
 PART = 0.3
@@ -46,6 +47,13 @@ def sealed_folders(plant: Plant) -> set[str]:
     return {path.partition("/")[0] for path in paths if path.startswith("sha256-")}
 
 
+def told_by_log(plant: Plant, experiment: str) -> list[str]:
+    """Jobs whose results were read from their pods' logs."""
+    selector = f"modelcycle.dev/experiment={experiment},app.kubernetes.io/component=facts"
+    listed = json.loads(plant.kubectl.run("get", "configmaps", "-l", selector, "-o", "json"))["items"]
+    return [one["metadata"]["annotations"]["modelcycle.dev/job"] for one in listed]
+
+
 def test_retrain_on_scrambled_labels_is_worse_and_the_old_model_stays_monitoring_36(plant: Plant) -> None:
     demand = [{"notWorseThan": {"modelDeployment": "scrap"}}]
     first = ended(plant, plant.experiment("scrap", acceptance=demand))
@@ -63,7 +71,10 @@ def test_retrain_on_scrambled_labels_is_worse_and_the_old_model_stays_monitoring
         "scrap-again", data={"uri": plant.put("scrambled.csv", scrambled())}, trainer=tree, acceptance=demand
     )
     retrain["metadata"]["labels"] = {"modelcycle.dev/lineage": "scrap"}
-    worse = ended(plant, retrain)
+    # Its pods tell by their logs: the figures below have come home that way.
+    with messages_lost(plant.kubectl, "scrap-again"):
+        worse = ended(plant, retrain)
+    assert len(told_by_log(plant, "scrap-again")) == 3, "inspect, trial, compare"
     assert condition(worse, "Stalled").get("reason") == "WorseThanDeployed", describe(worse)
     told, best = worse["status"]["acceptance"], worse["status"]["currentOptimalTrial"]
     assert (told["verdict"], told["metric"], told["rows"]) == ("Refused", "roc_auc", 114)
@@ -87,8 +98,10 @@ def test_retrain_on_scrambled_labels_is_worse_and_the_old_model_stays_monitoring
     # The same trial within a tolerance: accepted without a new training.
     allowed = [{"notWorseThan": {"modelDeployment": "scrap", "tolerance": "0.5"}}]
     changed = {**retrain, "spec": {**retrain["spec"], "acceptance": allowed}}
-    plant.kubectl.apply(changed)
-    done = plant.kubectl.wait("experiment", "scrap-again", is_current, SECONDS)
+    with messages_lost(plant.kubectl, "scrap-again"):
+        plant.kubectl.apply(changed)
+        done = plant.kubectl.wait("experiment", "scrap-again", is_current, SECONDS)
+    assert len(told_by_log(plant, "scrap-again")) == 5, "and compare again, and seal"
     assert done["status"]["trials"]["total"] == 1
     assert done["status"]["acceptance"]["reason"] == "NotWorse"
     assert done["status"]["acceptance"]["candidate"] == told["candidate"]
