@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from canary_ground import eventually
 from demo.kubectl import Kubectl
 from modelcycle.jobs.views import CONTAINER
-from modelcycle.kube.names import LABEL_EXPERIMENT
+from modelcycle.kube.names import LABEL_EXPERIMENT, LABEL_TASK
 
 ELSEWHERE = "/dev/elsewhere"
 POLICY = """
@@ -20,42 +20,54 @@ spec:
     resourceRules: [{{apiGroups: [""], apiVersions: [v1], operations: [CREATE], resources: [pods]}}]
   matchConditions:
     - {{name: of-the-experiment, expression: "object.metadata.?labels[?'{label}'].orValue('') == '{experiment}'"}}
+    - {{name: of-the-task, expression: "'{task}' in ['', object.metadata.?labels[?'{task_label}'].orValue('')]"}}
   failurePolicy: Fail
   reinvocationPolicy: Never
   mutations:
-    - patchType: ApplyConfiguration
-      applyConfiguration:
-        expression: >-
-          Object{{spec: Object.spec{{containers: [Object.spec.containers{{name: "{container}", terminationMessagePath: "{elsewhere}"}}]}}}}
+    - patchType: JSONPatch
+      jsonPatch:
+        expression: '[JSONPatch{{op: "add", path: "/spec/containers/0/{change}}}]'
 ---
 apiVersion: admissionregistration.k8s.io/v1
 kind: MutatingAdmissionPolicyBinding
 metadata: {{name: {name}}}
 spec: {{policyName: {name}}}
 """
+LOSE_MESSAGE = f'terminationMessagePath", value: "{ELSEWHERE}"'
+LOSE_LOG = (
+    'command", value: ["/bin/sh", "-c", "exec /app/venv/bin/python -m modelcycle_training $1 > /dev/null", "program"]'
+)
 
 
 @contextmanager
-def messages_lost(kubectl: Kubectl, experiment: str) -> Iterator[None]:
-    """Lose the termination messages of all its new pods."""
-    policy = POLICY.format(
-        name=f"lost-messages-{kubectl.namespace}",
+def messages_lost(kubectl: Kubectl, experiment: str, *, mute: str = "") -> Iterator[None]:
+    """Lose the termination messages of all its new pods, and the logs too of those of the task `mute`."""
+    policies = _policy(kubectl, experiment, "lost-messages", "", LOSE_MESSAGE)
+    if mute:
+        policies += "---" + _policy(kubectl, experiment, "lost-logs", mute, LOSE_LOG)
+    kubectl.run("apply", "-f", "-", stdin=policies)
+    try:
+        # A policy acts a moment after its creation.
+        eventually(lambda: _is_changed(kubectl, experiment, mute), "new pods lose their messages")
+        yield
+    finally:
+        kubectl.run("delete", "-f", "-", stdin=policies)
+
+
+def _policy(kubectl: Kubectl, experiment: str, what: str, task: str, change: str) -> str:
+    return POLICY.format(
+        name=f"{what}-{kubectl.namespace}",
         namespace=kubectl.namespace,
         label=LABEL_EXPERIMENT,
         experiment=experiment,
-        container=CONTAINER,
-        elsewhere=ELSEWHERE,
+        task_label=LABEL_TASK,
+        task=task,
+        change=change,
     )
-    kubectl.run("apply", "-f", "-", stdin=policy)
-    try:
-        # A policy acts a moment after its creation.
-        eventually(lambda: _is_changed(kubectl, experiment), "new pods lose their messages")
-        yield
-    finally:
-        kubectl.run("delete", "-f", "-", stdin=policy)
 
 
-def _is_changed(kubectl: Kubectl, experiment: str) -> bool:
+def _is_changed(kubectl: Kubectl, experiment: str, mute: str) -> bool:
+    labels = {LABEL_EXPERIMENT: experiment, LABEL_TASK: mute}
     security = {
         "runAsNonRoot": True,
         "runAsUser": 65532,
@@ -64,8 +76,8 @@ def _is_changed(kubectl: Kubectl, experiment: str) -> bool:
         "seccompProfile": {"type": "RuntimeDefault"},
     }
     container = {"name": CONTAINER, "image": "nobody/nothing", "securityContext": security}
-    body = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "tried", "labels": {LABEL_EXPERIMENT: experiment}}}
+    body = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "tried", "labels": labels}}
     tried = json.dumps({**body, "spec": {"containers": [container]}})
     made = json.loads(kubectl.run("create", "--dry-run=server", "-o", "json", "-f", "-", stdin=tried))
     (main,) = made["spec"]["containers"]
-    return bool(main["terminationMessagePath"] == ELSEWHERE)
+    return bool(main["terminationMessagePath"] == ELSEWHERE and (not mute or "command" in main))
