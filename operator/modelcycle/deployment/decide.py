@@ -60,13 +60,13 @@ def decide(world: World) -> Plan:
     entry = entry_of(known) if known and known.evidence.looks else None
     kept = evidence_map.write(world, entry) if entry else None
     wanted = render(world, done, answer, evidence_map.reference(world, entry) if entry else {})
-    actions: list[Action] = [
-        # Means nothing before status names it, so it is no effect.
-        *((kept,) if kept else ()),
-        *_write(world, wanted),
-        *caused,
-        *(_emit(world, happening) for happening in happened),
-    ]
+    # What is kept means nothing before status names it, so it is no effect.
+    keeping: list[Action] = [*((kept,) if kept else ()), *_write(world, wanted)]
+    follows = (*caused, *(_emit(world, happening) for happening in happened))
+    actions: list[Action] = [*keeping, *follows]
+    if entry and kept and evidence_map.is_inline(world):
+        # It had no place a look ago: whatever keeps it out of there must not keep a Service or a share where it is.
+        actions = [*_write(world, evidence_map.inline(wanted, entry)), *follows, *keeping]
     # Should the API server refuse the evidence's place, or the status: a share that was taken away is taken away all the same.
     safety: list[Action] = [*_write(world, evidence_map.inline(wanted, entry))] if entry and kept else []
     if world.state.traffic.share > done.state.traffic.share:

@@ -30,6 +30,11 @@ def inline(status: Mapping[str, Any], entry: Entry) -> dict[str, Any]:
     return {**status, "analysis": {**shown, "state": entry.text}}
 
 
+def is_inline(world: World) -> bool:
+    """Whether status keeps the evidence itself, as it does after its place could not be written."""
+    return "state" in (world.raw_status.get("analysis") or {})
+
+
 def write(world: World, entry: Entry) -> Create | Apply | None:
     """Keep this evidence, before status names it; None where it is kept already.
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import yaml
 
-from fakes.canary_lab import started
+from fakes.canary_lab import canary_spec, started
 from fakes.deployment_lab import NAMESPACE, Lab, digest
 from fakes.faults import Verb, Write
 from modelcycle.engine.executor import Executor, Result
@@ -157,3 +157,44 @@ async def test_a_map_of_somebody_else_is_left_alone_and_status_keeps_the_evidenc
     assert (lab.evidence_map or {})["data"] == {"theirs": "1"}
     assert "state" in lab.status["analysis"]
     assert lab.evidence is not None
+
+
+def full(lab: Lab) -> None:
+    """No room for the evidence from now on."""
+
+    def no_map(write: Write) -> None:
+        if write.kind is CONFIG_MAP and write.name.endswith("-evidence"):
+            raise Forbidden("exceeded quota: maps, requested: count/configmaps=1", status=403)
+
+    lab.kube.before_write = no_map
+
+
+async def test_a_good_canary_is_promoted_although_its_evidence_has_no_place() -> None:
+    lab = await started(rate=100)
+    full(lab)
+    await lab.run(seconds=120, until=lambda: lab.reason == "Serving" and lab.serving == "b")
+    assert lab.serving == "b"
+    await lab.run(seconds=60)
+    assert {letter: size for letter, size in lab.sizes().items() if size} == {"b": 2}
+    lab.no_fault()
+    await lab.run(seconds=10)
+    assert {"state", "stateRef"} & lab.status["analysis"].keys() == {"stateRef"}
+
+
+async def test_users_are_moved_back_in_the_guard_window_although_the_evidence_lost_its_place() -> None:
+    lab = await started(rate=100)
+    await lab.run(seconds=120, until=lambda: lab.serving == "b")
+    assert lab.evidence_map is not None
+    lab.kube.remove(CONFIG_MAP, NAMESPACE, lab.evidence_map["metadata"]["name"])
+    full(lab)
+    lab.apply(**canary_spec("a"))
+    await lab.run(seconds=4)
+    assert lab.serving == "a"
+
+
+async def test_pods_of_a_rejected_canary_go_although_its_evidence_has_no_place() -> None:
+    lab = await started(rate=100)
+    lab.arms.failing = {digest("b"): 0.5}
+    full(lab)
+    await lab.run(seconds=60)
+    assert (lab.status["rejected"][0]["reason"], lab.sizes()["b"]) == ("CanaryFailed", 0)
