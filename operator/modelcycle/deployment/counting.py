@@ -109,12 +109,16 @@ def counting(world: World, spec: Spec, state: State) -> Counting:
 
 
 def _of_the_counting(world: World, state: State, samples: Samples, since: datetime) -> Counting:
-    """Whether the pods that count were read `since` then. With none of them Ready there is nothing that could be missing."""
-    pods = world.answering(state.stable.revision) if state.stable else ()
+    """Whether the pods that count were read `since` then. With none of them Ready nobody counts, so nothing may go forward."""
+    if state.stable is None:
+        return Counting(CountsState.USABLE, is_newest=world.samples_problem is None)
+    pods = world.answering(state.stable.revision)
+    if not pods:
+        return Counting(CountsState.INCOMPLETE, "stable has no Ready pod")
     seen = _last_seen(samples)
     failing = {pod.pod_uid: pod for pod in samples.failing}
     silent = [pod for pod in pods if seen.get(pod.uid, _begun(failing.get(pod.uid), world.now)) < since]
-    if pods and not any(pod.uid in seen and seen[pod.uid] >= since for pod in pods):
+    if not any(pod.uid in seen and seen[pod.uid] >= since for pod in pods):
         causes = sorted({failing[pod.uid].cause for pod in pods if pod.uid in failing})
         return Counting(
             CountsState.MISSING, f"no pod of stable gives counts: {causes[0] if causes else 'not read yet'}"

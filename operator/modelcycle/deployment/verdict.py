@@ -177,15 +177,15 @@ def _compared(world: World, spec: Spec, done: Transition, canary: Canary) -> Ver
         text = f"{label(canary.ref)} has its replicas; once it gets all requests the Service moves to it"
         return Verdict(Outcome.RECONCILING, Reason.PROMOTING, text)
     where = f"{percent(state.traffic.share)} % to {short(canary.ref.digest)}"
-    if counts.state in (CountsState.MISSING, CountsState.INCOMPLETE):
-        return Verdict(Outcome.RECONCILING, Reason.METRICS_UNAVAILABLE, f"{where}: held, {counts.message}")
-    if counts.state is CountsState.INCONSISTENT:
-        return Verdict(Outcome.RECONCILING, Reason.COUNTS_INCONSISTENT, f"{where}: held, {counts.message}")
     if state.stable and not world.answering(state.stable.revision):
         text = (
             f"{where}: held, stable {short(state.stable.digest)} has no Ready pod to compare with or to send requests"
         )
         return Verdict(Outcome.RECONCILING, Reason.REPLICAS_NOT_READY, text)
+    if counts.state in (CountsState.MISSING, CountsState.INCOMPLETE):
+        return Verdict(Outcome.RECONCILING, Reason.METRICS_UNAVAILABLE, f"{where}: held, {counts.message}")
+    if counts.state is CountsState.INCONSISTENT:
+        return Verdict(Outcome.RECONCILING, Reason.COUNTS_INCONSISTENT, f"{where}: held, {counts.message}")
     if is_overdue(world, spec, state):
         text = f"{where}: no verdict within maxDuration; {_evidence(world, spec, state)}; PromoteFull or Abort decides"
         return Verdict(Outcome.RECONCILING, Reason.CANARY_PAUSED, text)

@@ -7,6 +7,7 @@ import pytest
 
 from fakes.canary_lab import canary_spec, started
 from fakes.deployment_lab import NAMESPACE, Lab, digest
+from fakes.workloads import Behaviour
 from modelcycle.kube.kinds import POD
 
 LOOKING: dict[str, list[dict[str, Any]]] = {
@@ -193,3 +194,15 @@ async def test_nothing_is_written_while_an_outage_lasts() -> None:
     before = len(lab.kube.writes)
     await lab.run(seconds=300)
     assert len(lab.kube.writes) == before
+
+
+async def test_no_pause_ends_and_nothing_is_promoted_on_old_evidence_while_no_pod_of_stable_is_ready() -> None:
+    lab = await started(rate=300.0, steps=[{"setWeight": 50}, {"analysis": {}}, {"pause": {"duration": "60s"}}])
+    await lab.run(seconds=120, until=lambda: lab.status.get("canary", {}).get("step") == 2)
+    lab.behaviours[digest("a")] = Behaviour.UNSCHEDULABLE
+    lab.workloads.kill(NAMESPACE, {"modelcycle.dev/revision": lab.status["stable"]["revision"]})
+    lab._has_served = False
+    await lab.run(seconds=200)
+    assert "has no Ready pod" in str(lab.condition("Ready"))
+    assert (lab.serving, lab.status["canary"]["step"]) == ("a", 2)
+    assert "unseenSince" in lab.status["canary"]
