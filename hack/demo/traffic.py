@@ -4,16 +4,19 @@ Owns the reading of their JSON. Counts nothing itself; every number is the load 
 """
 
 import json
+import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import Any, Final
 
 from demo import load_objects
-from demo.kubectl import Kubectl
+from demo.kubectl import Kubectl, WaitExpired
 from demo.watch import Arms, Page
 from modelcycle_bundle.metric_names import METRICS_PORT
 
 START_SECONDS: Final = 90.0
+HEARD_SECONDS: Final = 0.3
+"""Between two looks at whether the clients have gone over to a phase; they say it once a second."""
 MAX_SECONDS: Final = 3000
 """The load generator ends by itself after this."""
 
@@ -70,14 +73,28 @@ class Clients:
         self.kubectl.wait("job", self.name, lambda o: o.get("status", {}).get("ready", 0) == 1, START_SECONDS)
 
     def turn(self, phase: Phase) -> None:
-        """Go over to a phase; the eyewitness looks at the pods that are stable now."""
+        """Go over to a phase; the eyewitness looks at the pods that are stable now.
+
+        What a caller does next meets requests of this phase, and none of the one before: the clients say that they have gone over.
+        Raises WaitExpired.
+        """
         order = {"name": phase.name, "rows": phase.rows, "rate": phase.rate, "watch": self._stable_pods()}
         self._order(order)
+        deadline = time.monotonic() + START_SECONDS
+        while self._last_line().get("phase") != phase.name:
+            if time.monotonic() > deadline:
+                raise WaitExpired(f"job/{self.name} did not go over to phase {phase.name} in {START_SECONDS:.0f} s")
+            time.sleep(HEARD_SECONDS)
 
     def so_far(self) -> Counted:
         """Counts of the phase under way, at most a second old."""
+        return counted(self._last_line())
+
+    def _last_line(self) -> Mapping[str, Any]:
+        """What the clients printed last; nothing in their first second."""
         line = self.kubectl.run("logs", f"job/{self.name}", "-c", load_objects.LOAD, "--tail=1")
-        return counted(json.loads(line))
+        found: Mapping[str, Any] = json.loads(line) if line.strip() else {}
+        return found
 
     def sightings(self) -> list[Sighting]:
         """Everything that the eyewitness has seen."""
