@@ -27,6 +27,8 @@ MAX_SIDECARS: Final = 256
 """Signatures, and provenance statements, that are tried."""
 _NEEDED: Final = (layout.MODEL_FILE, layout.PROFILE_FILE, layout.GOLDEN_FILE)
 _STAGING: Final = ".incoming"
+NAMED: Final = 80
+"""Characters of a file's name in a message: the cause behind it counts more."""
 
 
 class _Refused(Exception):
@@ -146,7 +148,7 @@ def _model_files(job: _Job, entries: Sequence[Entry]) -> list[Entry]:
     if len(files) > MAX_FILES:
         raise _malformed(job, f"model/ holds {len(files)} files, more than {MAX_FILES}")
     if unsafe := [each.path for each in files if not oms.is_safe_name(each.path)]:
-        raise _malformed(job, f"model/ holds a file with the unsafe name {unsafe[0][:80]!r}")
+        raise _malformed(job, f"model/ holds a file with the unsafe name {unsafe[0][:NAMED]!r}")
     total = sum(each.size for each in files)
     if total > job.task.max_bytes:
         raise _malformed(job, f"model/ has {total} bytes, more than the limit of {job.task.max_bytes}")
@@ -212,9 +214,9 @@ def _download(job: _Job, store: Store, files: Sequence[Entry], expected: Manifes
     if expected is not None:
         names, listed = {each.path for each in files}, {each.name for each in expected.files}
         if unlisted := sorted(names - listed):
-            raise _malformed(job, f"model/{unlisted[0][:80]} is not listed in the signed manifest")
+            raise _malformed(job, f"model/{unlisted[0][:NAMED]} is not listed in the signed manifest")
         if absent := sorted(listed - names):
-            raise _malformed(job, f"model/{absent[0][:80]} is missing")
+            raise _malformed(job, f"model/{absent[0][:NAMED]} is missing")
     digests: list[FileDigest] = []
     budget = job.task.max_bytes
     for entry in files:
@@ -224,7 +226,7 @@ def _download(job: _Job, store: Store, files: Sequence[Entry], expected: Manifes
         if digest != wanted:
             raise _refuse(
                 FailureReason.DIGEST_MISMATCH,
-                f"{job.task.uri}/model/{entry.path[:80]}: sha256 {digest}, signed {wanted}",
+                f"{job.task.uri}/model/{entry.path[:NAMED]}: sha256 {digest}, signed {wanted}",
             )
         digests.append(FileDigest(entry.path, digest))
     return Manifest(tuple(digests)).root
@@ -238,7 +240,7 @@ def _download_file(job: _Job, store: Store, entry: Entry, target: Path, budget: 
             job.check_time()
             size += len(chunk)
             if size > min(entry.size, budget):
-                raise _malformed(job, f"model/{entry.path[:80]} is larger than the {entry.size} bytes listed")
+                raise _malformed(job, f"model/{entry.path[:NAMED]} is larger than the {entry.size} bytes listed")
             digest.update(chunk)
             out.write(chunk)
     job.check_time()

@@ -34,6 +34,12 @@ def mapping(parent: Mapping[str, Any], path: str, name: str) -> Mapping[str, Any
     return value
 
 
+def part(parent: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+    """The object at `name` of what is stored; empty when there is none, or something else stands there."""
+    value = parent.get(name)
+    return value if isinstance(value, Mapping) else {}
+
+
 def text(parent: Mapping[str, Any], path: str, name: str) -> str | None:
     """The text at `name`, None when absent."""
     value = parent.get(name)

@@ -6,8 +6,9 @@ Owns advice only: the message of the condition says what is wrong, docs/ explain
 from collections.abc import Mapping
 from typing import Final
 
+from modelcycle.api.fields import part
 from modelcycle.cli import views
-from modelcycle.cli.views import Object, items, part, short, text
+from modelcycle.cli.views import Object, items, short, text
 
 BY_REASON: Final[Mapping[str, str]] = {
     "AwaitingApproval": "a holder of the verb approve says: {plugin} approve {name} {where}",

@@ -9,10 +9,10 @@ from collections.abc import Sequence
 from typing import Final
 
 from modelcycle.api.conditions import timestamp
-from modelcycle.api.fields import SpecError
+from modelcycle.api.fields import SpecError, part
 from modelcycle.api.rollout import parse_strategy
 from modelcycle.cli import views
-from modelcycle.cli.views import Metric, Object, columns, items, part, text
+from modelcycle.cli.views import Metric, Object, columns, items, text
 from modelcycle.deployment.analysis import AnalysisState, LookRecord, recent_looks, replay, score
 from modelcycle.deployment.evidence_entries import Found, read
 from modelcycle.stats.evidence import Design, Evidence, fail_fast, log_absolute, log_promote, log_rollback, observe

@@ -8,10 +8,10 @@ from dataclasses import asdict, dataclass
 from functools import partial
 from typing import Any
 
-from modelcycle.api.fields import SpecError
+from modelcycle.api.fields import SpecError, part
 from modelcycle.api.rollout import Analysis, Pause, SetWeight, Shadow, Step, parse_strategy, percent
 from modelcycle.cli import advice, evidence, views
-from modelcycle.cli.views import Object, columns, items, part, short, text
+from modelcycle.cli.views import Object, columns, items, short, text
 from modelcycle.deployment.evidence_entries import Found
 
 

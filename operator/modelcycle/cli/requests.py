@@ -11,10 +11,11 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
 
+from modelcycle.api.fields import part
 from modelcycle.api.rollout import Verb
 from modelcycle.cli import views
 from modelcycle.cli.kubectl import Kubectl, on_latest
-from modelcycle.cli.views import Entry, Object, items, part, short, text
+from modelcycle.cli.views import Entry, Object, items, short, text
 
 MANAGER: Final = "modelcycle-cli"
 """Field manager of the entries; Flux takes over those that start with `kubectl`."""

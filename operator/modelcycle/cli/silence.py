@@ -4,7 +4,8 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Final
 
-from modelcycle.cli.views import Object, items, part, text, whole
+from modelcycle.api.fields import part
+from modelcycle.cli.views import Object, items, text, whole
 
 QUIET: Final = timedelta(seconds=30)
 """A change that waits no longer is no sign of anything."""

@@ -8,6 +8,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
+from modelcycle.api.fields import part
+
 NONE: Final = "-"
 Object = Mapping[str, Any]
 
@@ -225,12 +227,6 @@ def whole(raw: object) -> int:
 def short(digest: object) -> str:
     """The first eight hex digits of a digest, as kubectl get shows it."""
     return str(digest).removeprefix("sha256:")[:8] if digest else NONE
-
-
-def part(obj: Object, name: str) -> Object:
-    """The object at `name`; empty when there is none."""
-    found = obj.get(name)
-    return found if isinstance(found, Mapping) else {}
 
 
 def items(obj: Object, name: str) -> Sequence[Object]:

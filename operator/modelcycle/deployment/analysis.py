@@ -172,6 +172,11 @@ def mostly_late(state: AnalysisState) -> bool:
     return _are_most(state, [item.look.late for item in state.recent[-2:]])
 
 
+def is_proven(state: AnalysisState | None) -> bool:
+    """Whether there is evidence, and P has reached its bar."""
+    return state is not None and evidence.verdict(state.evidence, state.design) is Verdict.PASS
+
+
 def has_unjudged(state: AnalysisState) -> bool:
     """Whether late answers are no evidence for stable's pods do not count their own."""
     return any(tally.unjudged for tally in state.tallies)

@@ -12,12 +12,11 @@ from typing import Final
 
 from modelcycle.api.conditions import timestamp
 from modelcycle.api.modeldeployment import Spec
-from modelcycle.deployment.analysis import AnalysisState, is_consistent
+from modelcycle.deployment.analysis import AnalysisState, is_consistent, is_proven
 from modelcycle.deployment.manifests import is_telling
 from modelcycle.deployment.status import Canary, Grounds, Stage, State
 from modelcycle.deployment.world import World
 from modelcycle.metrics.port import FailingPod, Samples, ServedModel
-from modelcycle.stats.evidence import Verdict, verdict
 
 STALE_ROUNDS: Final = 3
 """Intervals without a finished reading after which counts are too old."""
@@ -158,14 +157,14 @@ def awaits_evidence(canary: Canary) -> bool:
 
 def is_overdue(world: World, spec: Spec, state: State) -> bool:
     """Whether the time for evidence has run out without it, also where no request came of which there could be any."""
-    canary, analysis = state.canary, state.analysis
+    canary = state.canary
     if canary is None or canary.traffic_at is None or not awaits_evidence(canary):
         return False
     if spec.paused or canary.unseen_since is not None:
         return False
     if world.now - canary.traffic_at < spec.canary.analysis.max_duration:
         return False
-    return analysis is None or verdict(analysis.evidence, analysis.design) is not Verdict.PASS
+    return not is_proven(state.analysis)
 
 
 def is_read(world: World, revision: str) -> bool:

@@ -20,7 +20,7 @@ from modelcycle.deployment.evidence_entries import entry_of
 from modelcycle.deployment.hold import hold
 from modelcycle.deployment.manifests import deployment_name, trust_name
 from modelcycle.deployment.progress import APPLY_BOUND
-from modelcycle.deployment.repairs import notes
+from modelcycle.deployment.repairs import Altered, notes
 from modelcycle.deployment.report import render
 from modelcycle.deployment.revision import Target
 from modelcycle.deployment.startup import IMAGE_BOUND
@@ -51,7 +51,7 @@ def decide(world: World) -> Plan:
         problem = world.target if isinstance(world.target, Unresolved) else None
         text = problem.message if problem else "the spec cannot be read"
         answer = Verdict(Outcome.STALLED, Reason.INVALID_SPEC, text)
-        return Plan(tuple(_write(world, render(world, Transition(world.state), answer, {}))))
+        return Plan(tuple(_write(world, render(world, Transition(world.state), answer, {}, ()))))
     done = step(world, world.spec)
     answer = verdict(world, world.spec, done)
     caused = effects(world, world.spec, done.state)
@@ -59,7 +59,8 @@ def decide(world: World) -> Plan:
     known = done.state.analysis
     entry = entry_of(known) if known and known.evidence.looks else None
     kept = evidence_map.write(world, entry) if entry else None
-    wanted = render(world, done, answer, evidence_map.reference(world, entry) if entry else {})
+    found = altered(world, world.spec, done.state)
+    wanted = render(world, done, answer, evidence_map.reference(world, entry) if entry else {}, found)
     # What is kept means nothing before status names it, so it is no effect.
     keeping: list[Action] = [*((kept,) if kept else ()), *_write(world, wanted)]
     follows = (*caused, *(_emit(world, happening) for happening in happened))
@@ -71,7 +72,7 @@ def decide(world: World) -> Plan:
     safety: list[Action] = [*_write(world, evidence_map.inline(wanted, entry))] if entry and kept else []
     if world.state.traffic.share > done.state.traffic.share:
         safety += shares(world, world.spec, done.state)
-    return Plan(tuple(actions), _next_look(world, world.spec, done, answer), tuple(safety))
+    return Plan(tuple(actions), _next_look(world, world.spec, done, answer, found), tuple(safety))
 
 
 def _lost(world: World) -> Iterable[Happening]:
@@ -125,7 +126,7 @@ def _emit(world: World, happening: Happening) -> Emit:
     )
 
 
-def _next_look(world: World, spec: Spec, done: Transition, answer: Verdict) -> float | None:
+def _next_look(world: World, spec: Spec, done: Transition, answer: Verdict, found: Iterable[Altered]) -> float | None:
     """Seconds until the nearest recorded deadline; None when only an event can change anything."""
     waits = [LOOK_AGAIN[Reason(answer.reason)]] if answer.reason in LOOK_AGAIN else []
     moments = []
@@ -140,7 +141,7 @@ def _next_look(world: World, spec: Spec, done: Transition, answer: Verdict) -> f
         moments += [pod.ready_since + FIT_BOUND for pod in world.answering(canary.ref.revision) if pod.ready_since]
     if world.doors and not canary and not retiring:
         moments.append(world.now + lingers(world, done.state))
-    moments += [one.again_at for one in altered(world, spec, done.state)]
+    moments += [one.again_at for one in found]
     # What has passed was acted on in this very decision.
     waits += [(moment - world.now) / timedelta(seconds=1) for moment in moments if moment > world.now]
     if done.state != world.state and isinstance(world.target, Target):

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from datetime import UTC
 from typing import Any, Final
 
+from modelcycle.api.fields import part
 from modelcycle.deployment import analysis as analyses
 from modelcycle.deployment.analysis import AnalysisState, state_text
 
@@ -44,7 +45,7 @@ def entry_of(analysis: AnalysisState) -> Entry:
 
 def read(status: Mapping[str, Any], data: Mapping[str, str]) -> Found:
     """The evidence of `status.analysis`: in the entry of `data` that it names, or inline, as the first release kept it."""
-    raw, at = _mapping(status, "analysis"), _mapping(_mapping(status, "analysis"), "stateRef")
+    raw, at = part(status, "analysis"), part(part(status, "analysis"), "stateRef")
     if not at:
         return Found(analyses.from_plain(raw) if raw else None)
     key = str(at.get("key", ""))
@@ -60,12 +61,7 @@ def read(status: Mapping[str, Any], data: Mapping[str, str]) -> Found:
 
 def named(status: Mapping[str, Any]) -> str:
     """The entry that `status.analysis` names; "" for none."""
-    return str(_mapping(_mapping(status, "analysis"), "stateRef").get("key", ""))
-
-
-def _mapping(fields: Mapping[str, Any], name: str) -> Mapping[str, Any]:
-    value = fields.get(name)
-    return value if isinstance(value, Mapping) else {}
+    return str(part(part(status, "analysis"), "stateRef").get("key", ""))
 
 
 def _digest(text: str) -> str:

@@ -19,9 +19,7 @@ UNNAMED: Final = 2
 def reference(world: World, entry: Entry) -> dict[str, Any]:
     """The field of `status.analysis` that names the evidence; the evidence itself where the ConfigMap is not ours to write."""
     name = evidence_name(world.name, world.uid)
-    if any(item.kind == CONFIG_MAP.kind and item.name == name for item in world.foreign):
-        return {"state": entry.text}
-    return {"stateRef": {"name": name, "key": entry.key}}
+    return {"state": entry.text} if _is_taken(world) else {"stateRef": {"name": name, "key": entry.key}}
 
 
 def inline(status: Mapping[str, Any], entry: Entry) -> dict[str, Any]:
@@ -42,7 +40,7 @@ def write(world: World, entry: Entry) -> Create | Apply | None:
     """
     live = world.evidence_map
     entries: Mapping[str, str] = (live.body.get("data") or {}) if live else {}
-    if entry.key in entries or "stateRef" not in reference(world, entry):
+    if entry.key in entries or _is_taken(world):
         return None
     current = named(world.raw_status)
     others = sorted(key for key in entries if key != current)[-UNNAMED:]
@@ -52,3 +50,9 @@ def write(world: World, entry: Entry) -> Create | Apply | None:
         return Create(CONFIG_MAP, body)
     metadata = {**body["metadata"], "resourceVersion": live.body["metadata"]["resourceVersion"]}
     return Apply(CONFIG_MAP, {**body, "metadata": metadata}, live.uid)
+
+
+def _is_taken(world: World) -> bool:
+    """Whether somebody else's ConfigMap has the name."""
+    name = evidence_name(world.name, world.uid)
+    return any(item.kind == CONFIG_MAP.kind and item.name == name for item in world.foreign)

@@ -5,8 +5,8 @@ here stays unrecorded, so that the newer operator, when it runs again, finds it 
 """
 
 from collections.abc import Mapping
-from typing import Any
 
+from modelcycle.api.fields import part
 from modelcycle.api.rollout import Verb
 from modelcycle.deployment.revision import Target
 from modelcycle.deployment.status import STATE_VERSION
@@ -35,7 +35,7 @@ def hold(world: World) -> Plan:
 
 
 def _is_rollback_asked(world: World) -> bool:
-    canary, stable = (_mapping(world.raw_status, name) for name in ("canary", "stable"))
+    canary, stable = (part(world.raw_status, name) for name in ("canary", "stable"))
     if world.spec is None or not canary:
         return False
     if isinstance(world.target, Target) and world.target.hash == stable.get("revision"):
@@ -62,8 +62,3 @@ def _text(pod: PodView) -> str | None:
     except TrafficError:
         return to_text(Traffic())  # of a form that is not known: the pod may know it
     return to_text(Traffic(rollout=found.rollout, seq=found.seq)) if found.share or found.shadow else None
-
-
-def _mapping(status: Mapping[str, Any], name: str) -> Mapping[str, Any]:
-    value = status.get(name)
-    return value if isinstance(value, Mapping) else {}

@@ -13,6 +13,7 @@ from typing import Final
 from modelcycle.api.modeldeployment import Spec
 from modelcycle.api.rollout import Analysis, OnInconclusive, Pause, SetWeight, Shadow, percent
 from modelcycle.api.steps_identity import is_hash_of, steps_hash
+from modelcycle.deployment.analysis import is_proven
 from modelcycle.deployment.approvals import approver, is_approval_missing
 from modelcycle.deployment.counting import Fit, fit, is_fit_settled, is_overdue, is_read, is_read_since
 from modelcycle.deployment.intent import ALL, rollout_id
@@ -21,7 +22,6 @@ from modelcycle.deployment.routing import router
 from modelcycle.deployment.status import Canary, Grounds, Promotion, Retiring, RevisionRef, Stage, State
 from modelcycle.deployment.transition import Happening, Transition, capacity, is_ready, is_return, label, step_of
 from modelcycle.deployment.world import World
-from modelcycle.stats.evidence import Verdict, verdict
 
 APPLY_BOUND: Final = timedelta(seconds=10)
 """How long pods are waited for that do not say that they apply a share: an unreachable pod must not hold a rollout for ever."""
@@ -176,7 +176,7 @@ def _proof(world: World, spec: Spec, done: Transition) -> Grounds | None:
     state = done.state
     if not done.counts.allows_more:
         return None
-    if state.analysis and verdict(state.analysis.evidence, state.analysis.design) is Verdict.PASS:
+    if is_proven(state.analysis):
         return Grounds.EVIDENCE
     promotes = spec.canary.analysis.on_inconclusive is OnInconclusive.PROMOTE
     return Grounds.TIME if promotes and is_overdue(world, spec, state) else None
@@ -203,9 +203,7 @@ def rests_on_counts(spec: Spec, state: State, canary: Canary) -> bool:
 
 def is_unproven(state: State, canary: Canary) -> bool:
     """Whether the evidence that its promotion rests on has sunk since."""
-    analysis = state.analysis
-    has_it = analysis is not None and verdict(analysis.evidence, analysis.design) is Verdict.PASS
-    return canary.grounds is Grounds.EVIDENCE and not has_it
+    return canary.grounds is Grounds.EVIDENCE and not is_proven(state.analysis)
 
 
 def _holds(world: World, spec: Spec, done: Transition, canary: Canary) -> bool:

@@ -3,7 +3,7 @@
 Owns what people see: summary, weights, evidence in numbers. Decides nothing; the state it renders is read back by `status`.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from modelcycle.api import conditions
@@ -14,6 +14,7 @@ from modelcycle.deployment import status
 from modelcycle.deployment.analysis import ERRORS, AnalysisState, score
 from modelcycle.deployment.forecast import duration, remaining
 from modelcycle.deployment.manifests import service_url
+from modelcycle.deployment.repairs import Altered
 from modelcycle.deployment.routing import router
 from modelcycle.deployment.status import State
 from modelcycle.deployment.transition import Transition, short
@@ -25,8 +26,10 @@ from modelcycle.stats.evidence import Counts
 NONE: Final = "-"
 
 
-def render(world: World, done: Transition, answer: Verdict, place: Mapping[str, Any]) -> dict[str, Any]:
-    """`.status`. `place` is the field that says where the evidence is kept."""
+def render(
+    world: World, done: Transition, answer: Verdict, place: Mapping[str, Any], found: Sequence[Altered]
+) -> dict[str, Any]:
+    """`.status`. `place` is the field that says where the evidence is kept; `found` are children that others changed."""
     spec, state = world.spec, done.state
     fields = status.render(state, world.ready)
     if spec is None:
@@ -50,7 +53,7 @@ def render(world: World, done: Transition, answer: Verdict, place: Mapping[str, 
             message=answer.message,
             generation=world.generation,
             now=world.now,
-            domain=domain_conditions(world, state),
+            domain=domain_conditions(world, state, found),
         ),
     }
 

@@ -3,7 +3,7 @@
 Owns the order in which reasons win and every message. Must not change the state.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from modelcycle.api.conditions import Condition, Outcome
@@ -13,10 +13,10 @@ from modelcycle.api.rollout import Approval, Pause, Shadow, percent
 from modelcycle.deployment import unexported
 from modelcycle.deployment.approvals import is_approval_missing, why_not
 from modelcycle.deployment.counting import FIT_BOUND, CountsState, is_overdue
-from modelcycle.deployment.effects import altered
 from modelcycle.deployment.forecast import duration, remaining, rounded
 from modelcycle.deployment.progress import APPLY_BOUND, is_form_unknown, is_unproven, rests_on_counts
 from modelcycle.deployment.rejection import standing_rejection
+from modelcycle.deployment.repairs import Altered
 from modelcycle.deployment.revision import Target
 from modelcycle.deployment.routing import router
 from modelcycle.deployment.status import Canary, RevisionRef, Stage, State
@@ -48,8 +48,8 @@ def verdict(world: World, spec: Spec, done: Transition) -> Verdict:
     )
 
 
-def domain_conditions(world: World, state: State) -> tuple[Condition, ...]:
-    """Available and Trusted, and ChildrenAltered where it is true."""
+def domain_conditions(world: World, state: State, found: Sequence[Altered]) -> tuple[Condition, ...]:
+    """Available and Trusted, and ChildrenAltered where something was `found`."""
     ready = world.ready.get(world.selected or "", 0)
     if ready:
         available = Condition(
@@ -70,11 +70,10 @@ def domain_conditions(world: World, state: State) -> tuple[Condition, ...]:
         trusted = Condition(DeploymentCondition.TRUSTED, True, Reason.KEYS_TRUSTED, keys)
     else:
         trusted = Condition(DeploymentCondition.TRUSTED, False, Reason.NO_TRUSTED_KEY, no_key_message(world))
-    return available, trusted, *_altered(world, state)
+    return available, trusted, *_altered(found)
 
 
-def _altered(world: World, state: State) -> Iterable[Condition]:
-    found = altered(world, world.spec, state) if world.spec else []
+def _altered(found: Sequence[Altered]) -> Iterable[Condition]:
     if found:
         text = "; ".join(map(str, found))
         yield Condition(DeploymentCondition.CHILDREN_ALTERED, True, Reason.ALTERED_BY_OTHERS, text)
