@@ -8,31 +8,9 @@ from canary_ground import eventually
 from demo.kubectl import Kubectl
 from modelcycle.jobs.views import CONTAINER
 from modelcycle.kube.names import LABEL_EXPERIMENT, LABEL_TASK
+from pod_mutations import pod_mutation
 
 ELSEWHERE = "/dev/elsewhere"
-POLICY = """
-apiVersion: admissionregistration.k8s.io/v1
-kind: MutatingAdmissionPolicy
-metadata: {{name: {name}}}
-spec:
-  matchConstraints:
-    namespaceSelector: {{matchLabels: {{kubernetes.io/metadata.name: {namespace}}}}}
-    resourceRules: [{{apiGroups: [""], apiVersions: [v1], operations: [CREATE], resources: [pods]}}]
-  matchConditions:
-    - {{name: of-the-experiment, expression: "object.metadata.?labels[?'{label}'].orValue('') == '{experiment}'"}}
-    - {{name: of-the-task, expression: "'{task}' in ['', object.metadata.?labels[?'{task_label}'].orValue('')]"}}
-  failurePolicy: Fail
-  reinvocationPolicy: Never
-  mutations:
-    - patchType: JSONPatch
-      jsonPatch:
-        expression: '[JSONPatch{{op: "add", path: "/spec/containers/0/{change}}}]'
----
-apiVersion: admissionregistration.k8s.io/v1
-kind: MutatingAdmissionPolicyBinding
-metadata: {{name: {name}}}
-spec: {{policyName: {name}}}
-"""
 LOSE_MESSAGE = f'terminationMessagePath", value: "{ELSEWHERE}"'
 LOSE_LOG = (
     'command", value: ["/bin/sh", "-c", "exec /app/venv/bin/python -m modelcycle_training $1 > /dev/null", "program"]'
@@ -44,7 +22,7 @@ def messages_lost(kubectl: Kubectl, experiment: str, *, mute: str = "") -> Itera
     """Lose the termination messages of all its new pods, and the logs too of those of the task `mute`."""
     policies = _policy(kubectl, experiment, "lost-messages", "", LOSE_MESSAGE)
     if mute:
-        policies += "---" + _policy(kubectl, experiment, "lost-logs", mute, LOSE_LOG)
+        policies += "\n---\n" + _policy(kubectl, experiment, "lost-logs", mute, LOSE_LOG)
     kubectl.run("apply", "-f", "-", stdin=policies)
     try:
         # A policy acts a moment after its creation.
@@ -55,15 +33,13 @@ def messages_lost(kubectl: Kubectl, experiment: str, *, mute: str = "") -> Itera
 
 
 def _policy(kubectl: Kubectl, experiment: str, what: str, task: str, change: str) -> str:
-    return POLICY.format(
-        name=f"{what}-{kubectl.namespace}",
-        namespace=kubectl.namespace,
-        label=LABEL_EXPERIMENT,
-        experiment=experiment,
-        task_label=LABEL_TASK,
-        task=task,
-        change=change,
-    )
+    conditions = {
+        "of-the-experiment": f"object.metadata.?labels[?'{LABEL_EXPERIMENT}'].orValue('') == '{experiment}'",
+        "of-the-task": f"'{task}' in ['', object.metadata.?labels[?'{LABEL_TASK}'].orValue('')]",
+    }
+    patch = f'[JSONPatch{{op: "add", path: "/spec/containers/0/{change}}}]'
+    mutation = {"patchType": "JSONPatch", "jsonPatch": {"expression": patch}}
+    return pod_mutation(f"{what}-{kubectl.namespace}", kubectl.namespace, conditions, mutation)
 
 
 def _is_changed(kubectl: Kubectl, experiment: str, mute: str) -> bool:

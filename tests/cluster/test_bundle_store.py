@@ -8,8 +8,9 @@ import pytest
 
 from modelcycle_bundle import keys
 from modelcycle_bundle.contract import FailureReason
-from modelcycle_bundle.store import AlreadyThere, NotThere, Store
+from modelcycle_bundle.store import NotThere, Store
 from unit.bundle.bundles import write_bundle
+from unit.bundle.store_behaviour import contest
 
 
 @pytest.fixture
@@ -18,19 +19,7 @@ def prefix() -> str:
 
 
 def test_of_64_concurrent_create_only_puts_one_wins(buckets: tuple[Store, Store], prefix: str) -> None:
-    models = buckets[1]
-
-    def attempt(number: int) -> bool:
-        try:
-            models.put_new(f"{prefix}/contested", str(number).encode())
-        except AlreadyThere:
-            return False
-        return True
-
-    with ThreadPoolExecutor(16) as pool:
-        wins = list(pool.map(attempt, range(64)))
-    assert sum(wins) == 1
-    assert models.get(f"{prefix}/contested") == str(wins.index(True)).encode()
+    contest(buckets[1], f"{prefix}/contested", threads=16, writers=64)
 
 
 def test_a_bundle_is_listed_and_streamed_as_written(buckets: tuple[Store, Store], prefix: str, tmp_path: Path) -> None:

@@ -27,6 +27,7 @@ from canary_ground import (
 from demo import records
 from demo.kubectl import condition, describe, is_current, is_stalled
 from modelcycle.deployment.world import SERVER_CONTAINER
+from pod_mutations import pod_mutation
 from processes import servers_of
 from sealed_models import Model, published
 
@@ -172,34 +173,14 @@ oip.parse_infer = checked
 
 
 INJECTION = """
-apiVersion: admissionregistration.k8s.io/v1
-kind: MutatingAdmissionPolicy
-metadata: {{name: {name}}}
-spec:
-  matchConstraints:
-    namespaceSelector: {{matchLabels: {{kubernetes.io/metadata.name: {namespace}}}}}
-    resourceRules: [{{apiGroups: [""], apiVersions: [v1], operations: [CREATE], resources: [pods]}}]
-  matchConditions:
-    - {{name: of-the-revision, expression: "object.metadata.?labels[?'modelcycle.dev/revision'].orValue('') == '{revision}'"}}
-  failurePolicy: Fail
-  reinvocationPolicy: Never
-  mutations:
-    - patchType: ApplyConfiguration
-      applyConfiguration:
-        expression: >-
-          Object{{spec: Object.spec{{
-            containers: [Object.spec.containers{{
-              name: "{container}",
-              env: [Object.spec.containers.env{{name: "PYTHONPATH", value: "/{name}:/app/src"}}],
-              volumeMounts: [Object.spec.containers.volumeMounts{{name: "{name}", mountPath: "/{name}"}}]
-            }}],
-            volumes: [Object.spec.volumes{{name: "{name}", configMap: Object.spec.volumes.configMap{{name: "{name}"}}}}]
-          }}}}
----
-apiVersion: admissionregistration.k8s.io/v1
-kind: MutatingAdmissionPolicyBinding
-metadata: {{name: {name}}}
-spec: {{policyName: {name}}}
+Object{{spec: Object.spec{{
+  containers: [Object.spec.containers{{
+    name: "{container}",
+    env: [Object.spec.containers.env{{name: "PYTHONPATH", value: "/{name}:/app/src"}}],
+    volumeMounts: [Object.spec.containers.volumeMounts{{name: "{name}", mountPath: "/{name}"}}]
+  }}],
+  volumes: [Object.spec.volumes{{name: "{name}", configMap: Object.spec.volumes.configMap{{name: "{name}"}}}}]
+}}}}
 """
 
 
@@ -210,7 +191,10 @@ def check_ranges(line: Line, revision: str, limit: float) -> Iterator[None]:
     name = f"range-check-{kubectl.namespace}"
     program = {"sitecustomize.py": RANGE_CHECK.format(limit=limit)}
     kubectl.apply({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": name}, "data": program})
-    policy = INJECTION.format(name=name, namespace=kubectl.namespace, revision=revision, container=SERVER_CONTAINER)
+    injection = {"expression": INJECTION.format(name=name, container=SERVER_CONTAINER)}
+    mutation = {"patchType": "ApplyConfiguration", "applyConfiguration": injection}
+    revised = f"object.metadata.?labels[?'modelcycle.dev/revision'].orValue('') == '{revision}'"
+    policy = pod_mutation(name, kubectl.namespace, {"of-the-revision": revised}, mutation)
     kubectl.run("apply", "-f", "-", stdin=policy)
 
     def injected() -> bool:

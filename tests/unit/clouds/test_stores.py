@@ -1,11 +1,10 @@
 """gs:// and az:// with services that others wrote behind them: every call of a store, and what a person reads when one fails."""
 
-from concurrent.futures import ThreadPoolExecutor
-
 import pytest
 
 from modelcycle_bundle.contract import FailureClass, FailureReason
-from modelcycle_bundle.store import AlreadyThere, Entry, NotThere, Patience, Store, StoreError, open_object, open_store
+from modelcycle_bundle.store import Entry, NotThere, Patience, Store, StoreError, open_object, open_store
+from unit.bundle.store_behaviour import StoreBehaviour
 from unit.clouds import azure
 from unit.clouds.cloud import Cloud
 
@@ -18,47 +17,8 @@ def store(cloud: Cloud) -> Store:
     return open_store(f"{cloud.bucket()}/team/models", cloud.secret)
 
 
-def test_an_object_is_written_once(store: Store) -> None:
-    store.put_new("a/b", b"1")
-    store.put_new("a/b", b"1")
-    with pytest.raises(AlreadyThere, match="a/b exists with other content"):
-        store.put_new("a/b", b"2")
-    assert store.get("a/b") == b"1"
-
-
-def test_of_many_concurrent_writers_one_wins(store: Store) -> None:
-    def attempt(number: int) -> bool:
-        try:
-            store.put_new("contested", str(number).encode())
-        except AlreadyThere:
-            return False
-        return True
-
-    with ThreadPoolExecutor(8) as pool:
-        wins = list(pool.map(attempt, range(32)))
-    assert sum(wins) == 1
-    assert store.get("contested") == str(wins.index(True)).encode()
-
-
-def test_a_listing_matches_whole_segments(store: Store) -> None:
-    for path in ("v1/x", "v1/y/z", "v10/x", "v1.txt"):
-        store.put_new(path, b"12")
-    assert store.list("v1") == [Entry("v1/x", 2), Entry("v1/y/z", 2)]
-    assert [entry.path for entry in store.list()] == ["v1.txt", "v1/x", "v1/y/z", "v10/x"]
-    assert store.list("absent") == []
-
-
-@pytest.mark.parametrize("name", ["empty", "with space", "ü#%25?.csv"])
-def test_any_name_and_no_bytes_survive(store: Store, name: str) -> None:
-    store.put_new(name, b"")
-    assert (store.get(name), list(store.stream(name)), store.list()) == (b"", [], [Entry(name, 0)])
-
-
-def test_a_stream_is_the_object(store: Store) -> None:
-    data = bytes(range(256)) * 4096
-    store.put_new("big", data)
-    assert b"".join(store.stream("big")) == data
-    assert store.size("big") == len(data)
+class TestCloud(StoreBehaviour):
+    """A bucket of each cloud."""
 
 
 def test_an_object_at_the_root_of_a_bucket_is_read(cloud: Cloud) -> None:

@@ -56,10 +56,7 @@ def test_a_misspelt_estimator_is_tried_again_after_an_edit_only(lab: Lab) -> Non
     lab.apply(search(trainer=TRAINER))
     lab.settle()
     assert lab.ready[:2] == ("False", "EstimatorNotAllowed")
-    before = list(lab.jobs.started)
-    for _ in range(30):
-        lab.wait(3700)
-    assert lab.jobs.started == before
+    starts_no_more_jobs(lab)
     lab.apply(search(trainer={"estimator": "sklearn.svm.SVC"}))
     lab.settle()
     assert lab.ready[:2] == ("True", "Succeeded")
@@ -79,6 +76,14 @@ def unreadable(task: Any) -> InspectResult:
     return InspectResult(True, "PEM", "a" * 64, DATA_DIGEST, failure=failure)
 
 
+def starts_no_more_jobs(lab: Lab) -> None:
+    """However long it is waited for."""
+    before = list(lab.jobs.started)
+    for _ in range(30):
+        lab.wait(3700)
+    assert lab.jobs.started == before
+
+
 def table(digest: str | None = DATA_DIGEST, **fields: Any) -> dict[str, Any]:
     pinned = {"digest": digest} if digest else {}
     return search(data={**MINIMAL["data"], **pinned, **fields})
@@ -89,10 +94,7 @@ def test_a_fault_of_pinned_data_is_looked_at_again_after_an_edit_only(lab: Lab) 
     lab.apply(table())
     lab.settle()
     assert lab.ready[:2] == ("False", "FeatureNotNumeric")
-    before = list(lab.jobs.started)
-    for _ in range(30):
-        lab.wait(3700)
-    assert lab.jobs.started == before
+    starts_no_more_jobs(lab)
     lab.jobs.programs.inspect = inspected
     lab.apply(table(target="scrap"))
     lab.settle()
@@ -121,10 +123,7 @@ def test_a_fault_that_a_trial_finds_in_pinned_data_costs_no_more_jobs(lab: Lab) 
     lab.apply(table())
     lab.settle()
     assert lab.ready[:2] == ("False", "TargetUnusable")
-    before = list(lab.jobs.started)
-    for _ in range(30):
-        lab.wait(3700)
-    assert lab.jobs.started == before
+    starts_no_more_jobs(lab)
     lab.jobs.programs.trial = trained
     lab.apply(table(split={"seed": 5}))
     lab.settle()
